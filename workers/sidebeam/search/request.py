@@ -1,0 +1,104 @@
+"""What is asked of a search, and what it answers: plain values, shared by engine, workers and benchmarks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+Contract = Literal["beam", "exact"]
+"""`beam`: what beam search of width K returns. `exact`: the K best items of the catalog under the model."""
+
+Scoring = Literal["raw", "catalog"]
+"""`raw`: log-softmax over the vocabulary. `catalog`: renormalised over the live children of each node."""
+
+DraftMode = Literal["auto", "off", "explicit"]
+
+Drafter = Literal["model", "catalog"]
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class DraftSettings:
+    """How one request is drafted; never changes its answer.
+
+    `beams` is AtSpeed's N and `length` its γ; both count only in mode `explicit`.
+    """
+
+    mode: DraftMode = "auto"
+    drafter: Drafter = "model"
+    beams: int = 0
+    length: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class DraftTree:
+    """Drafted catalog nodes with their cumulative draft log-probs; a node's parent is in the tree or a start beam."""
+
+    nodes: Ints  # [n]
+    log_probs: Floats  # [n]
+
+
+@dataclass(frozen=True, slots=True)
+class SearchRequest:
+    """One recommendation in the words of the search.
+
+    `prompt` holds token ids; `excluded` ascending leaf indices without repeats, or None; `tree` a first draft that
+    rides in the same pass as the prompt.
+    """
+
+    prompt: Ints  # [P]
+    top_k: int
+    contract: Contract = "beam"
+    excluded: Ints | None = None
+    draft: DraftSettings = field(default_factory=DraftSettings)
+    tree: DraftTree | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptedBeams:
+    """The beams of one depth, best first."""
+
+    depth: int
+    nodes: Ints  # [k]
+    log_probs: Floats  # [k]
+
+
+@dataclass(frozen=True, slots=True)
+class DraftWanted:
+    """The search would like a draft of `length` levels and width `beams` below `start`'s nodes."""
+
+    start: AcceptedBeams
+    beams: int
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class DraftAdvice:
+    """The draft that pays at present for requests of this width; `beams` 0: none does."""
+
+    beams: int
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """The answer and what it cost. Times are nanoseconds."""
+
+    leaves: Ints  # [k] catalog leaf indices, best first
+    log_probs: Floats  # [k]
+    passes: int
+    rows: int
+    drafted: int
+    accepted: int
+    queue_ns: int
+    pass_ns: int
+    search_ns: int
+    advice: DraftAdvice
+
+
+SearchEvent = AcceptedBeams | DraftWanted | SearchResult
