@@ -57,6 +57,7 @@ class SearchRequest:
     excluded: Ints | None = None
     draft: DraftSettings = field(default_factory=DraftSettings)
     tree: DraftTree | None = None
+    draft_ns: int = 0  # what making `tree` took, so that the budget can weigh it
 
 
 @dataclass(frozen=True, slots=True)

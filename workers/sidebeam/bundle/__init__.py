@@ -1,0 +1,18 @@
+"""The folder a user brings: models, tokenizer, catalog, prompt. No torch."""
+
+from sidebeam.bundle.bundle import Bundle, BundleError, Defaults
+from sidebeam.bundle.index import cache_folder, compile_index, open_catalog
+from sidebeam.bundle.prompt import PromptBuilder, PromptFormat
+from sidebeam.bundle.tokenizer import Tokenizer
+
+__all__ = [
+    "Bundle",
+    "BundleError",
+    "Defaults",
+    "PromptBuilder",
+    "PromptFormat",
+    "Tokenizer",
+    "cache_folder",
+    "compile_index",
+    "open_catalog",
+]

@@ -1,0 +1,154 @@
+"""The bundle: the folder that a user brings, described by its `sidebeam.toml`."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from sidebeam.bundle.prompt import HISTORY, PromptFormat
+
+BUNDLE_FILE = "sidebeam.toml"
+
+KEYS: dict[str, dict[str, type]] = {
+    "target": {"path": str},
+    "draft": {"path": str},
+    "tokenizer": {"path": str},
+    "catalog": {"items": str, "scoring": str},
+    "prompt": {"template": str, "item_separator": str, "max_history": int},
+    "defaults": {"top_k": int, "draft_beams": int},
+}
+
+
+class BundleError(ValueError):
+    """The folder is not a usable bundle; `problems` lists everything that is wrong with it."""
+
+    def __init__(self, root: Path, problems: list[str]) -> None:
+        self.problems = problems
+        super().__init__(f"{root} is not a usable bundle: " + "; ".join(problems))
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """What a request gets that does not say."""
+
+    top_k: int = 20
+    draft_beams: int = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """Where the parts are and how they fit. Paths are absolute."""
+
+    root: Path
+    target: Path
+    draft: Path | None
+    tokenizer: Path
+    items: Path
+    scoring: Literal["raw", "catalog"]
+    prompt: PromptFormat
+    defaults: Defaults
+
+    @classmethod
+    def open(cls, folder: Path | str) -> Bundle:
+        """Read `sidebeam.toml` and see that every file it needs is there.
+
+        Raises BundleError with all problems at once.
+        """
+        root = Path(folder).resolve()
+        if not root.is_dir():
+            raise BundleError(root, ["no such folder"])
+        file = root / BUNDLE_FILE
+        if not file.is_file():
+            raise BundleError(root, [f"{BUNDLE_FILE} is missing"])
+        try:
+            raw = tomllib.loads(file.read_text(encoding="utf-8"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise BundleError(root, [f"{BUNDLE_FILE}: {error}"]) from error
+        problems = _unknown_or_mistyped(raw)
+        if problems:
+            raise BundleError(root, problems)
+        bundle = cls._from_toml(root, raw)
+        problems = _bad_values(bundle, raw) + _missing_files(bundle)
+        if problems:
+            raise BundleError(root, problems)
+        return bundle
+
+    @classmethod
+    def _from_toml(cls, root: Path, raw: Mapping[str, Any]) -> Bundle:
+        def path(section: str, default: str | None, key: str = "path") -> Path | None:
+            value = raw.get(section, {}).get(key, default)
+            return None if value is None else root / value
+
+        target = path("target", "target") or root
+        return cls(
+            root=root,
+            target=target,
+            draft=path("draft", None),
+            tokenizer=path("tokenizer", None) or target,
+            items=path("catalog", "items.json", "items") or root,
+            scoring=raw.get("catalog", {}).get("scoring", "raw"),
+            prompt=PromptFormat(**raw.get("prompt", {})),
+            defaults=Defaults(**raw.get("defaults", {})),
+        )
+
+
+def _unknown_or_mistyped(raw: Mapping[str, Any]) -> list[str]:
+    problems = []
+    for section, values in raw.items():
+        if section not in KEYS:
+            problems.append(f"{BUNDLE_FILE}: unknown section [{section}]{_nearest(section, KEYS)}")
+            continue
+        if not isinstance(values, dict):
+            problems.append(f"{BUNDLE_FILE}: [{section}] must be a section; given {values!r}")
+            continue
+        for key, value in values.items():
+            expected = KEYS[section].get(key)
+            if expected is None:
+                problems.append(f"{BUNDLE_FILE}: unknown key {section}.{key}{_nearest(key, KEYS[section])}")
+            elif type(value) is not expected:
+                problems.append(f"{BUNDLE_FILE}: {section}.{key} must be of type {expected.__name__}; given {value!r}")
+    return problems
+
+
+def _nearest(word: str, known: Mapping[str, Any]) -> str:
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f"; did you mean {close[0]!r}?" if close else f"; known are {', '.join(known)}"
+
+
+def _bad_values(bundle: Bundle, raw: Mapping[str, Any]) -> list[str]:
+    problems = []
+    if bundle.scoring not in ("raw", "catalog"):
+        problems.append(f"{BUNDLE_FILE}: catalog.scoring must be 'raw' or 'catalog'; given {bundle.scoring!r}")
+    if bundle.prompt.template.count(HISTORY) != 1:
+        problems.append(
+            f"{BUNDLE_FILE}: prompt.template must hold {HISTORY} exactly once; given {bundle.prompt.template!r}"
+        )
+    for name, value in (
+        ("prompt.max_history", bundle.prompt.max_history),
+        ("defaults.top_k", bundle.defaults.top_k),
+        ("defaults.draft_beams", bundle.defaults.draft_beams),
+    ):
+        if value < 1:
+            problems.append(f"{BUNDLE_FILE}: {name} must be at least 1; given {value}")
+    return problems
+
+
+def _missing_files(bundle: Bundle) -> list[str]:
+    needed = [(bundle.items, "catalog.items"), (bundle.tokenizer / "tokenizer.json", "tokenizer")]
+    models = [(bundle.target, "target")] + ([(bundle.draft, "draft")] if bundle.draft else [])
+    problems = []
+    for folder, part in models:
+        needed.append((folder / "config.json", part))
+        weights = ("model.safetensors", "model.safetensors.index.json")
+        if folder.is_dir() and not any((folder / name).is_file() for name in weights):
+            problems.append(f"{part}: {_below(bundle.root, folder)} holds no {weights[0]} (nor {weights[1]})")
+    problems += [f"{part}: {_below(bundle.root, file)} is missing" for file, part in needed if not file.is_file()]
+    return problems
+
+
+def _below(root: Path, path: Path) -> str:
+    return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)

@@ -1,0 +1,104 @@
+"""From LC-Rec's JSON index and a tokenizer to a compiled catalog, kept in the user's cache."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sidebeam.bundle.bundle import Bundle, BundleError
+from sidebeam.bundle.tokenizer import Tokenizer
+from sidebeam.catalog import Catalog, CatalogFileError
+
+SHOWN = 5  # problems of one kind named in a message; the rest are counted
+COMPILED_SUFFIX = ".catalog"
+
+
+def cache_folder() -> Path:
+    """Where compiled catalogs live: $XDG_CACHE_HOME/sidebeam, by default ~/.cache/sidebeam."""
+    root = os.environ.get("XDG_CACHE_HOME")
+    return (Path(root) if root else Path.home() / ".cache") / "sidebeam"
+
+
+def open_catalog(bundle: Bundle, tokenizer: Tokenizer) -> Catalog:
+    """The bundle's catalog, compiled on first use and mapped after that.
+
+    `catalog.items` may also name a compiled file (`*.catalog`), which is mapped as it is.
+    Raises BundleError if the items do not make a catalog for this tokenizer.
+    """
+    if bundle.items.suffix == COMPILED_SUFFIX:
+        try:
+            return Catalog.open(bundle.items)
+        except CatalogFileError as error:
+            raise BundleError(bundle.root, [f"catalog.items: {error}"]) from error
+    raw = bundle.items.read_bytes()
+    digest = hashlib.sha256(raw)
+    digest.update((bundle.tokenizer / "tokenizer.json").read_bytes())
+    compiled = cache_folder() / "catalogs" / f"{digest.hexdigest()[:32]}{COMPILED_SUFFIX}"
+    if compiled.is_file():
+        try:
+            return Catalog.open(compiled)
+        except CatalogFileError:
+            compiled.unlink(missing_ok=True)
+    catalog = compile_index(bundle, raw, tokenizer)
+    try:
+        catalog.save(compiled)
+    except OSError:  # a read-only or full cache costs start-up time, nothing else
+        return catalog
+    return Catalog.open(compiled)
+
+
+def compile_index(bundle: Bundle, raw: bytes, tokenizer: Tokenizer) -> Catalog:
+    """Compile `{"<item id>": ["<a_47>", ...], ...}`. Raises BundleError naming what does not fit."""
+    name = bundle.items.name
+    repeated: list[str] = []
+
+    def pairs(entries: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(entries)
+        if len(found) != len(entries):
+            repeated.extend(key for key, n in Counter(key for key, _ in entries).items() if n > 1)
+        return found
+
+    try:
+        index = json.loads(raw, object_pairs_hook=pairs)
+    except ValueError as error:
+        raise BundleError(bundle.root, [f"{name}: not JSON: {error}"]) from error
+    problems = _shape_problems(name, index)
+    if repeated:
+        problems.append(f"{name}: {_some(repeated)} stand more than once")
+    if problems:
+        raise BundleError(bundle.root, problems)
+    spelled = list(index.values())
+    vocabulary = {token: tokenizer.token_id(token) for token in {token for sid in spelled for token in sid}}
+    missing = sorted(token for token, token_id in vocabulary.items() if token_id is None)
+    if missing:
+        raise BundleError(bundle.root, [f"tokenizer: {_some(missing)} of {name} are not in the vocabulary"])
+    sids = np.array([[vocabulary[token] for token in sid] for sid in spelled], np.int64)
+    return Catalog.build(list(index), sids)
+
+
+def _shape_problems(name: str, index: object) -> list[str]:
+    if not isinstance(index, dict):
+        return [f"{name}: must be one object of item id to SID tokens; given a {type(index).__name__}"]
+    if not index:
+        return [f"{name}: holds no items"]
+    crooked = [
+        item for item, sid in index.items() if not (isinstance(sid, list) and all(isinstance(t, str) for t in sid))
+    ]
+    if crooked:
+        return [f"{name}: the SIDs of items {_some(crooked)} are not lists of tokens"]
+    length = Counter(len(sid) for sid in index.values()).most_common(1)[0][0]
+    uneven = [f"{item} ({len(sid)})" for item, sid in index.items() if len(sid) != length]
+    if uneven:
+        return [f"{name}: all SIDs must be of one length; most have {length} tokens, but not items {_some(uneven)}"]
+    return [f"{name}: SIDs are empty"] if length == 0 else []
+
+
+def _some(names: list[str]) -> str:
+    shown = ", ".join(names[:SHOWN])
+    return shown if len(names) <= SHOWN else f"{shown} and {len(names) - SHOWN} more"

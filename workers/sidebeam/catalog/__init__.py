@@ -1,0 +1,8 @@
+"""Items, their semantic IDs, and the trie over them. NumPy only."""
+
+from sidebeam.catalog.catalog import Catalog, CatalogError
+from sidebeam.catalog.file import CatalogFileError
+from sidebeam.catalog.filter import LeafFilter
+from sidebeam.catalog.trie import ROOT, Trie
+
+__all__ = ["ROOT", "Catalog", "CatalogError", "CatalogFileError", "LeafFilter", "Trie"]

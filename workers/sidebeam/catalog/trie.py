@@ -1,0 +1,137 @@
+"""The trie over semantic IDs: three integer arrays, nodes numbered breadth first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Ints = npt.NDArray[np.int64]
+AnyInts = npt.NDArray[np.integer]
+
+ROOT = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Trie:
+    """SID prefixes as nodes 0..n-1; the root is node 0 and each depth is one contiguous run of nodes.
+
+    Breadth-first numbering makes the children of a node contiguous, and the leaves below it too:
+
+    - `level[d] .. level[d+1]` are the nodes of depth d; depth L holds the leaves, leaf i being node `level[L] + i`.
+    - `code[v]` is the last token of v's prefix, as an index into `alphabet`; siblings ascend by code.
+    - `first_child[v] .. first_child[v+1]` are v's children; kept for inner nodes only.
+    - `first_leaf[v] .. first_leaf[v+1]` are the leaf indices below v; kept for depths below L-1, because one level
+      above the leaves `first_child` says it already.
+    """
+
+    alphabet: AnyInts  # [codes] token ids, ascending
+    level: Ints  # [L + 2]
+    code: AnyInts  # [nodes]
+    first_child: AnyInts  # [inner nodes + 1]
+    first_leaf: AnyInts  # [nodes of depth < L - 1, + 1]
+
+    @property
+    def depth(self) -> int:
+        """The SIDs' length L."""
+        return len(self.level) - 2
+
+    @property
+    def n_nodes(self) -> int:
+        """Nodes in all, the root included."""
+        return int(self.level[-1])
+
+    @property
+    def n_leaves(self) -> int:
+        """Distinct SIDs."""
+        return int(self.level[-1] - self.level[-2])
+
+    def depth_of(self, nodes: AnyInts) -> Ints:
+        """Depth of each node, 0 for the root."""
+        return np.searchsorted(self.level, nodes, side="right").astype(np.int64) - 1
+
+    def tokens(self, nodes: AnyInts) -> Ints:
+        """Last token id of each node's prefix; the root has none and must not be asked."""
+        return self.alphabet[self.code[nodes]].astype(np.int64)
+
+    def children(self, nodes: AnyInts) -> tuple[Ints, Ints]:
+        """First child and one past the last child of each inner node."""
+        return self.first_child[nodes].astype(np.int64), self.first_child[nodes + 1].astype(np.int64)
+
+    def leaves(self, nodes: AnyInts) -> tuple[Ints, Ints]:
+        """First leaf index and one past the last leaf index below each node, leaves included."""
+        low = np.asarray(nodes, np.int64)
+        high = low + 1
+        return self._leaf_before(low), self._leaf_before(high)
+
+    def _leaf_before(self, nodes: Ints) -> Ints:
+        """How many leaves lie left of each node at its own depth; one past the last node of a depth is allowed."""
+        leaf_base = int(self.level[-2])
+        above_base = int(self.level[-3])
+        at_leaf = nodes - leaf_base
+        above = self.first_child[np.clip(nodes, 0, len(self.first_child) - 1)].astype(np.int64) - leaf_base
+        high = self.first_leaf[np.clip(nodes, 0, len(self.first_leaf) - 1)].astype(np.int64)
+        return np.where(nodes >= leaf_base, at_leaf, np.where(nodes >= above_base, above, high))
+
+    def parents(self, nodes: AnyInts) -> Ints:
+        """Parent of each node; none of them may be the root."""
+        return np.searchsorted(self.first_child, nodes, side="right").astype(np.int64) - 1
+
+    def paths(self, nodes: AnyInts) -> Ints:
+        """Nodes on the way from depth 1 down to `nodes`, which share one depth d.  # [n, d]"""
+        nodes = np.asarray(nodes, np.int64)
+        if nodes.size == 0:
+            return nodes.reshape(0, 0)
+        columns = [nodes]
+        for _ in range(int(self.depth_of(nodes[:1])[0]) - 1):
+            columns.append(self.parents(columns[-1]))
+        return np.stack(columns[::-1], axis=1)
+
+    def child(self, nodes: AnyInts, tokens: AnyInts) -> Ints:
+        """The child of each inner node along its token, -1 where the catalog has none."""
+        code = np.searchsorted(self.alphabet, tokens)
+        code = np.minimum(code, len(self.alphabet) - 1)
+        known = self.alphabet[code] == tokens
+        low, end = self.children(nodes)
+        high = end.copy()
+        while np.any(low < high):  # a binary search of all rows at once
+            middle = (low + high) // 2
+            right = (low < high) & (self.code[np.minimum(middle, self.n_nodes - 1)] < code)
+            low, high = np.where(right, middle + 1, low), np.where(right | (low >= high), high, middle)
+        found = known & (low < end)
+        found &= self.code[np.minimum(low, self.n_nodes - 1)] == code
+        return np.where(found, low, -1)
+
+
+def build_trie(sids: Ints) -> tuple[Trie, Ints, Ints]:
+    """Build the trie over `sids` [items, L].
+
+    Returns the trie, the item order by leaf [items], and the leaf of each item in that order [items].
+    """
+    alphabet, code = np.unique(sids, return_inverse=True)
+    code = code.reshape(sids.shape)
+    order = np.lexsort(code.T[::-1])
+    code = code[order]
+    n_items, length = code.shape
+    starts_at = np.zeros(n_items, bool)  # rows where a new prefix of the current length begins
+    starts_at[0] = True
+    starts: list[Ints] = [np.zeros(1, np.int64)]
+    for d in range(length):
+        starts_at[1:] |= code[1:, d] != code[:-1, d]
+        starts.append(np.flatnonzero(starts_at))
+    level = np.concatenate([[0], np.cumsum([len(s) for s in starts])]).astype(np.int64)
+
+    code_type = np.uint16 if len(alphabet) <= 1 << 16 else np.uint32
+    codes = [np.zeros(1, code_type)] + [code[starts[d + 1], d].astype(code_type) for d in range(length)]
+    first_child = [np.searchsorted(starts[d + 1], starts[d]) + level[d + 1] for d in range(length)]
+    first_leaf = [np.searchsorted(starts[length], starts[d]) for d in range(max(length - 1, 1))]
+    trie = Trie(
+        alphabet=alphabet.astype(np.int32),
+        level=level,
+        code=np.concatenate(codes),
+        first_child=np.concatenate([*first_child, level[-1:]]).astype(np.int32),
+        first_leaf=np.concatenate([*first_leaf, [len(starts[length])]]).astype(np.int32),
+    )
+    leaf = np.cumsum(starts_at) - 1
+    return trie, order.astype(np.int64), leaf.astype(np.int64)

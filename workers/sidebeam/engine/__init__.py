@@ -1,0 +1,20 @@
+"""Search and model joined: continuous batching over open requests, in process or for asyncio callers."""
+
+from sidebeam.engine.draft_model import DraftModel, DraftSession
+from sidebeam.engine.engine import Engine, EngineInfo
+from sidebeam.engine.loading import load_draft, load_target
+from sidebeam.engine.recommender import Recommender
+from sidebeam.engine.runner import EngineRunner, EngineStopped, SearchStream
+
+__all__ = [
+    "DraftModel",
+    "DraftSession",
+    "Engine",
+    "EngineInfo",
+    "EngineRunner",
+    "EngineStopped",
+    "Recommender",
+    "SearchStream",
+    "load_draft",
+    "load_target",
+]

@@ -1,0 +1,123 @@
+"""The draft model: AtSpeed's drafter, a beam search of width N over gamma levels on a small language model."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from sidebeam.catalog import ROOT, Catalog, LeafFilter
+from sidebeam.engine.cells import Cells
+from sidebeam.models import Pack, PackedModel
+from sidebeam.search import AcceptedBeams, DraftTree
+from sidebeam.search.normalise import over_children
+from sidebeam.search.request import Scoring
+from sidebeam.search.scored_tree import best
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float32]
+
+FROM_PROMPT = AcceptedBeams(0, np.array([ROOT]), np.zeros(1, np.float32))
+
+
+class DraftModel:
+    """Opens sessions, one per request; not thread-safe."""
+
+    def __init__(self, model: PackedModel, catalog: Catalog, scoring: Scoring, max_prompt_tokens: int) -> None:
+        self.model = model
+        self.catalog = catalog
+        self.scoring: Scoring = scoring
+        self.max_prompt_tokens = max_prompt_tokens
+
+    @property
+    def vocab_size(self) -> int:
+        """Size of the draft's vocabulary."""
+        return int(self.model.config.vocab_size)
+
+    def open(self, prompt: Ints, excluded: Ints | None = None) -> DraftSession | None:
+        """A session for one request, None while all KV slots are taken or the prompt is too long for one."""
+        if not 0 < len(prompt) <= self.max_prompt_tokens:
+            return None
+        slot = self.model.slots.take()
+        if slot is None:
+            return None
+        live = None if excluded is None else LeafFilter.without_leaves(self.catalog, excluded)
+        return DraftSession(self, Cells(self.catalog, slot, prompt, self.model.slots.cells), live)
+
+    def warm_up(self) -> None:
+        """Take all memory and run the code paths once."""
+        session = self.open(self.catalog.trie.alphabet[:1].astype(np.int64))
+        if session is not None:
+            session.propose(None, 8, self.catalog.depth)
+            session.close()
+
+
+class DraftSession:
+    """The draft's KV and log-probs for one request; every node is scored at most once."""
+
+    def __init__(self, draft: DraftModel, cells: Cells, live: LeafFilter | None) -> None:
+        self._draft = draft
+        self._cells = cells
+        self._live = live
+        self._edges: dict[int, Floats] = {}  # scored node -> log-probs of its children
+        self._closed = False
+
+    def propose(self, start: AcceptedBeams | None, beams: int, length: int) -> DraftTree:
+        """Beam search of width `beams` for `length` levels below `start` with its scores, or below the prompt."""
+        beam = start or FROM_PROMPT
+        nodes, scores = beam.nodes, beam.log_probs
+        drafted, totals = [], []
+        for _ in range(min(length, self._draft.catalog.depth - beam.depth)):
+            if not len(nodes):
+                break
+            children, sums = self._extend(nodes, scores)
+            chosen = best(sums, beams)
+            nodes, scores = children[chosen], sums[chosen]
+            drafted.append(nodes)
+            totals.append(scores)
+        if not drafted:
+            return DraftTree(np.zeros(0, np.int64), np.zeros(0, np.float32))
+        return DraftTree(np.concatenate(drafted), np.concatenate(totals))
+
+    def close(self) -> None:
+        """Free the KV slot; closing twice does nothing."""
+        if not self._closed:
+            self._closed = True
+            self._draft.model.slots.give_back(self._cells.slot)
+
+    def _extend(self, nodes: Ints, scores: Floats) -> tuple[Ints, Floats]:
+        """All children of `nodes` and their cumulative log-probs."""
+        trie = self._draft.catalog.trie
+        unknown = np.sort(nodes[[node not in self._edges for node in nodes.tolist()]])
+        if len(unknown):
+            self._score(unknown)
+        first, end = trie.children(nodes)
+        children = np.concatenate([np.arange(a, b) for a, b in zip(first.tolist(), end.tolist(), strict=True)])
+        edges = np.concatenate([self._edges[node] for node in nodes.tolist()])
+        return children, np.repeat(scores, end - first) + edges
+
+    def _score(self, nodes: Ints) -> None:
+        trie, model = self._draft.catalog.trie, self._draft.model
+        placement = self._cells.place(nodes, 0)
+        if placement is None:
+            raise ValueError(f"a draft of {len(nodes)} beams does not fit into a KV slot")
+        first, end = trie.children(nodes)
+        counts = end - first
+        children = np.concatenate([np.arange(a, b) for a, b in zip(first.tolist(), end.tolist(), strict=True)])
+        values = model.score(
+            Pack(
+                tokens=placement.tokens,
+                positions=placement.positions,
+                segments=[placement.segment],
+                heads=placement.head,
+                row=np.repeat(np.arange(len(nodes)), counts),
+                token=trie.tokens(children) if model.normalise else trie.code[children].astype(np.int64),
+            )
+        )
+        alive = np.ones(len(children), np.bool_)
+        if self._live is not None:
+            alive = self._live.alive(self._draft.catalog, children)
+        if self._draft.scoring == "catalog":
+            values = over_children(values, counts, alive)
+        else:
+            values = np.where(alive, values, np.float32(-np.inf))
+        self._edges.update(zip(nodes.tolist(), np.split(values, np.cumsum(counts)[:-1]), strict=True))

@@ -1,0 +1,247 @@
+"""Continuous batching: whatever waits when a pass ends goes into the next one."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from sidebeam.catalog import Catalog
+from sidebeam.engine.cells import Cells, Placement
+from sidebeam.engine.ticket import Ticket
+from sidebeam.models import Pack, PackedModel
+from sidebeam.search import (
+    Budget,
+    Coverage,
+    DraftTree,
+    Load,
+    PassCurve,
+    Search,
+    SearchEvent,
+    SearchRequest,
+    SearchResult,
+)
+from sidebeam.search.request import Scoring
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float32]
+
+MAX_PASS_ROWS = 2048  # of all requests together; a longer pass would make late comers wait for too long
+
+
+@dataclass(frozen=True, slots=True)
+class EngineInfo:
+    """What an engine has loaded, and how fast it is: the curve is (rows, nanoseconds)."""
+
+    catalog_version: str
+    vocab_size: int
+    max_prompt_tokens: int
+    slots: int
+    kv_bytes: int
+    curve: list[tuple[int, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """One request's share of a pass."""
+
+    ticket: Ticket
+    nodes: Ints
+    placement: Placement
+
+
+class Engine:
+    """Runs searches on one model. Not thread-safe: one thread opens, cancels and steps.
+
+    Every open search owns a KV slot; later ones wait in line, so memory does not grow with load.
+    """
+
+    def __init__(
+        self, model: PackedModel, catalog: Catalog, scoring: Scoring, max_prompt_tokens: int, draft_beams: int = 40
+    ) -> None:
+        self.catalog = catalog
+        self.scoring: Scoring = scoring
+        self.max_prompt_tokens = max_prompt_tokens
+        self.budget = Budget(PassCurve([1, 2048], [1e6, 1e8]), Coverage())
+        self._model = model
+        self._draft_beams = draft_beams
+        self._waiting: deque[Ticket] = deque()
+        self._open: list[Ticket] = []
+
+    @property
+    def tree_cells(self) -> int:
+        """Cells of a slot beyond the longest prompt."""
+        return self._model.slots.cells - self.max_prompt_tokens
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether a step would find nothing to do: no open search, or all of them wait for drafts."""
+        return not self._waiting and all(ticket.awaits_draft for ticket in self._open)
+
+    def describe(self) -> EngineInfo:
+        """Limits, memory and the pass-time curve."""
+        return EngineInfo(
+            catalog_version=self.catalog.version,
+            vocab_size=self._model.config.vocab_size,
+            max_prompt_tokens=self.max_prompt_tokens,
+            slots=self._model.slots.slots,
+            kv_bytes=self._model.slots.nbytes,
+            curve=self.budget.curve.points(),
+        )
+
+    def open(self, request: SearchRequest) -> Ticket:
+        """Start a search; `step` reports its events. Raises ValueError for a prompt that no slot holds."""
+        if not 0 < len(request.prompt) <= self.max_prompt_tokens:
+            raise ValueError(f"prompt must be 1 to {self.max_prompt_tokens} tokens; given {len(request.prompt)}")
+        now = time.perf_counter_ns()
+        if request.draft_ns:
+            self.budget.observe_draft(request.draft_ns)
+        ticket = Ticket(request, now, Search(self.catalog, request, self.scoring, self.tree_cells))
+        self._waiting.append(ticket)
+        return ticket
+
+    def cancel(self, ticket: Ticket) -> None:
+        """Drop a search: its rows leave the next pass, its slot is free again. Ended ones are let be."""
+        if ticket in self._waiting:
+            self._waiting.remove(ticket)
+        elif ticket in self._open:
+            self._close(ticket)
+
+    def draft(self, ticket: Ticket, tree: DraftTree | None) -> None:
+        """Answer a DraftWanted; None: nothing to offer."""
+        if tree is not None:
+            ticket.search.offer(tree)
+        ticket.awaits_draft = False
+
+    def step(self) -> list[tuple[Ticket, SearchEvent]]:
+        """One pass over all open searches. Returns what happened, in order."""
+        self._admit()
+        events = list(self._ask_for_drafts())
+        start = time.perf_counter_ns()
+        rows = self._schedule()
+        if not rows:
+            return events
+        packed = time.perf_counter_ns()
+        values = self._model.score(self._pack(rows))
+        scored = time.perf_counter_ns()
+        events += self._settle(rows, values)
+        total = sum(row.placement.segment.rows for row in rows)
+        self.budget.curve.observe(total, time.perf_counter_ns() - start)
+        for row in rows:
+            row.ticket.pass_ns += scored - packed
+            row.ticket.search_ns += packed - start + time.perf_counter_ns() - scored
+        return events + self._finish(rows)
+
+    def _admit(self) -> None:
+        while self._waiting and (slot := self._model.slots.take()) is not None:
+            ticket = self._waiting.popleft()
+            ticket.cells = Cells(self.catalog, slot, ticket.request.prompt, self._model.slots.cells)
+            self._open.append(ticket)
+
+    def _ask_for_drafts(self) -> Iterator[tuple[Ticket, SearchEvent]]:
+        for ticket in self._open:
+            wanted = None if ticket.awaits_draft else ticket.search.draft_wanted()
+            if wanted is not None:
+                ticket.awaits_draft = True
+                yield ticket, wanted
+
+    def _schedule(self) -> list[_Row]:
+        """Rows of the next pass: every search's own, with drafts as far as the budget grants them."""
+        ready = [ticket for ticket in self._open if not ticket.awaits_draft]
+        rows: list[_Row] = []
+        total = 0
+        others = sum(self._expected_rows(ticket) for ticket in ready)
+        for ticket in ready:
+            load = Load(others - self._expected_rows(ticket), len(self._open) + len(self._waiting))
+            if total + self._expected_rows(ticket) > MAX_PASS_ROWS and rows:
+                break
+            rows.append(self._place(ticket, ticket.search.rows(self.budget, load), total))
+            total += rows[-1].placement.segment.rows
+        return rows
+
+    def _place(self, ticket: Ticket, nodes: Ints, start: int) -> _Row:
+        assert ticket.cells is not None
+        while (placement := ticket.cells.place(nodes, start)) is None:
+            nodes = nodes[: max(1, len(nodes) // 2)]
+        return _Row(ticket, nodes, placement)
+
+    def _expected_rows(self, ticket: Ticket) -> int:
+        prompt = len(ticket.request.prompt) if ticket.passes == 0 else 0
+        return prompt + min(ticket.request.top_k, self.tree_cells)
+
+    def _pack(self, rows: list[_Row]) -> Pack:
+        heads, counts, tokens = [], [], []
+        for row in rows:
+            children, n = row.ticket.search.tree.children(row.nodes)
+            heads.append(row.placement.segment.start + row.placement.head)
+            counts.append(n)
+            trie = self.catalog.trie
+            tokens.append(trie.tokens(children) if self._model.normalise else trie.code[children].astype(np.int64))
+        return Pack(
+            tokens=np.concatenate([row.placement.tokens for row in rows]),
+            positions=np.concatenate([row.placement.positions for row in rows]),
+            segments=[row.placement.segment for row in rows],
+            heads=np.concatenate(heads),
+            row=np.repeat(np.arange(sum(map(len, heads))), np.concatenate(counts)),
+            token=np.concatenate(tokens),
+        )
+
+    def _settle(self, rows: list[_Row], values: Floats) -> Iterator[tuple[Ticket, SearchEvent]]:
+        at = 0
+        for row in rows:
+            ticket = row.ticket
+            _, counts = ticket.search.tree.children(row.nodes)
+            size = int(counts.sum())
+            accepted = ticket.search.settle(row.nodes, values[at : at + size])
+            at += size
+            ticket.passes += 1
+            ticket.rows += row.placement.segment.rows
+            ticket.search.learn(self.budget, accepted)
+            for beams in accepted:
+                yield ticket, beams
+
+    def _finish(self, rows: list[_Row]) -> list[tuple[Ticket, SearchEvent]]:
+        ended: list[tuple[Ticket, SearchEvent]] = []
+        for ticket in (row.ticket for row in rows):
+            answer = ticket.search.answer
+            if answer is None:
+                continue
+            total = time.perf_counter_ns() - ticket.opened_ns
+            result = SearchResult(
+                leaves=self.catalog.node_leaf(answer.nodes),
+                log_probs=answer.log_probs,
+                passes=ticket.passes,
+                rows=ticket.rows,
+                drafted=ticket.search.drafted,
+                accepted=ticket.search.accepted,
+                queue_ns=max(0, total - ticket.pass_ns - ticket.search_ns),
+                pass_ns=ticket.pass_ns,
+                search_ns=ticket.search_ns,
+                advice=ticket.search.advice(self.budget, Load(0, len(self._open)), self._draft_beams),
+            )
+            ended.append((ticket, result))
+            self._close(ticket)
+        return ended
+
+    def _close(self, ticket: Ticket) -> None:
+        assert ticket.cells is not None
+        self._open.remove(ticket)
+        self._model.slots.give_back(ticket.cells.slot)
+
+    def warm_up(self) -> None:
+        """Take all memory and measure the pass-time curve; to be called once, before any search is opened."""
+        most = min(MAX_PASS_ROWS, self._model.slots.cells)
+
+        def run(rows: int) -> None:
+            prompt = np.full(rows, self.catalog.trie.alphabet[0], np.int64)
+            placement = Cells(self.catalog, 0, prompt, self._model.slots.cells).place(np.zeros(1, np.int64), 0)
+            assert placement is not None
+            heads = np.arange(max(0, rows - self._draft_beams), rows)
+            none = np.zeros(1, np.int64)
+            self._model.score(Pack(placement.tokens, placement.positions, [placement.segment], heads, none, none))
+
+        self.budget.curve = PassCurve.measure(run, time.perf_counter_ns, most)

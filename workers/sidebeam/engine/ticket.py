@@ -1,0 +1,24 @@
+"""A request on its way through the engine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from sidebeam.engine.cells import Cells
+from sidebeam.search import Search, SearchRequest
+
+
+@dataclass(slots=True, eq=False)
+class Ticket:
+    """State between passes; owned by the engine's thread. Times are nanoseconds."""
+
+    request: SearchRequest
+    opened_ns: int
+    search: Search
+    cells: Cells | None = None
+    awaits_draft: bool = False
+    passes: int = 0
+    rows: int = 0
+    pass_ns: int = 0
+    search_ns: int = 0
+    last_rows: int = field(default=0)

@@ -1,0 +1,94 @@
+"""A transformers causal LM that scores packed rows of many requests in one pass."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sidebeam.models.kv_slots import KVSlots
+from sidebeam.models.tree_attention import PassPlan, Segment
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Pack:
+    """The rows of one pass, and which of their log-probs are wanted.
+
+    `heads` are the rows that go through the LM head, ascending; wanted entry j is token `token[j]` after the
+    `row[j]`-th of them.
+    """
+
+    tokens: Ints  # [T]
+    positions: Ints  # [T]
+    segments: list[Segment]
+    heads: Ints  # [R]
+    row: Ints  # [C]
+    token: Ints  # [C] token ids, or indices into the alphabet where the head is cut to it
+
+
+class PackedModel:
+    """Owns the model and its KV slots; not thread-safe.
+
+    `normalise` True: wanted entries are log-softmax over the whole vocabulary. False: bare logits, for a caller that
+    renormalises over live children; the head is then cut to `alphabet`'s rows where its weights can be read.
+    """
+
+    def __init__(self, model: Any, slots: KVSlots, alphabet: Ints, *, normalise: bool) -> None:
+        self.slots = slots
+        self.normalise = normalise
+        self._decoder = model.get_decoder()
+        self._head = model.get_output_embeddings()
+        self.device = _input_device(model)
+        self.config = model.config
+        self._alphabet = torch.from_numpy(alphabet)
+        self._cut = None if normalise else _cut_head(self._head, self._alphabet)
+
+    @torch.inference_mode()
+    def score(self, pack: Pack) -> Floats:
+        """One pass. Returns the wanted entries [C], float32, on the host: the pass's only device-to-host copy."""
+        hidden = self._decoder(
+            input_ids=torch.from_numpy(pack.tokens)[None].to(self.device),  # [1, T]
+            position_ids=torch.from_numpy(pack.positions)[None].to(self.device),  # [1, T]
+            use_cache=False,
+            plan=PassPlan(self.slots, pack.segments),
+        ).last_hidden_state  # [1, T, hidden]
+        if not len(pack.heads):
+            return np.zeros(0, np.float32)
+        rows = hidden[0, torch.from_numpy(pack.heads).to(hidden.device)]  # [R, hidden]
+        row, token = torch.from_numpy(pack.row), torch.from_numpy(pack.token)
+        if self._cut is not None:
+            logits = F.linear(rows, *self._cut).float()  # [R, alphabet]
+        else:
+            logits = self._head(rows).float()  # [R, vocab]
+            token = token if self.normalise else self._alphabet[token]
+        row, token = row.to(logits.device), token.to(logits.device)
+        wanted = logits[row, token]  # [C]
+        if self.normalise:
+            wanted = wanted - logits.logsumexp(dim=-1)[row]
+        result: Floats = wanted.cpu().numpy()
+        return result
+
+
+def _input_device(model: Any) -> torch.device:
+    """Where token ids go: the device on which the embedding computes, which offloading may differ from its storage."""
+    embedding = model.get_input_embeddings()
+    hook = getattr(embedding, "_hf_hook", None)
+    device = getattr(hook, "execution_device", None)
+    return torch.device(device) if device is not None else embedding.weight.device
+
+
+def _cut_head(head: torch.nn.Module, alphabet: Tensor) -> tuple[Tensor, Tensor | None] | None:
+    weight: Tensor = head.weight  # type: ignore[assignment]
+    if weight.is_meta or hasattr(head, "_hf_hook"):  # offloaded: the weights are there only inside its own forward
+        return None
+    bias: Tensor | None = getattr(head, "bias", None)
+    rows = alphabet.to(weight.device)
+    return weight.detach()[rows].contiguous(), None if bias is None else bias.detach()[rows].contiguous()

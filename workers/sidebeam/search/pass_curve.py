@@ -1,0 +1,59 @@
+"""How long a pass takes for how many rows: measured at warm-up, kept current by every pass since."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Floats64 = npt.NDArray[np.float64]
+
+KNOTS = (1, 2, 4, 8, 16, 32, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 2048)
+LEARNING_RATE = 0.05  # of one pass on the curve: a busy machine moves it within some dozen passes
+
+
+class PassCurve:
+    """Piecewise linear over `KNOTS`, never falling; times in nanoseconds."""
+
+    def __init__(self, rows: npt.ArrayLike, ns: npt.ArrayLike) -> None:
+        known_rows, known_ns = np.asarray(rows, np.float64), np.asarray(ns, np.float64)
+        times = np.interp(KNOTS, known_rows, np.maximum.accumulate(known_ns))
+        beyond = np.asarray(KNOTS, np.float64) / known_rows[-1]
+        self._ns: Floats64 = np.maximum.accumulate(times * np.maximum(beyond, 1.0))
+
+    @classmethod
+    def measure(cls, run: Callable[[int], Any], clock: Callable[[], int], max_rows: int, repeats: int = 3) -> PassCurve:
+        """Time `run(rows)` over the knots up to `max_rows`; the median of `repeats`, after one untimed run."""
+        rows = [knot for knot in KNOTS if knot <= max_rows]
+        times = []
+        for knot in rows:
+            run(knot)
+            taken = []
+            for _ in range(repeats):
+                start = clock()
+                run(knot)
+                taken.append(clock() - start)
+            times.append(float(np.median(taken)))
+        return cls(rows, times)
+
+    def __call__(self, rows: npt.ArrayLike) -> Floats64:
+        """Expected time of a pass with that many rows, nanoseconds; 0 rows are no pass."""
+        rows = np.asarray(rows, np.float64)
+        return np.where(rows > 0, np.interp(rows, KNOTS, self._ns), 0.0)
+
+    def observe(self, rows: int, ns: int) -> None:
+        """Move the curve towards one measured pass."""
+        if rows < 1 or rows > KNOTS[-1]:
+            return
+        ratio = ns / float(np.interp(rows, KNOTS, self._ns))
+        ratio = min(ratio, 4.0)  # one pass that the machine held up says little
+        above = min(int(np.searchsorted(KNOTS, rows)), len(KNOTS) - 1)
+        near = [above] if KNOTS[above] == rows or above == 0 else [above - 1, above]
+        self._ns[near] *= 1 + LEARNING_RATE * (ratio - 1)
+        self._ns = np.maximum.accumulate(self._ns)
+
+    def points(self) -> list[tuple[int, int]]:
+        """The curve as (rows, nanoseconds)."""
+        return [(rows, int(ns)) for rows, ns in zip(KNOTS, self._ns, strict=True)]
