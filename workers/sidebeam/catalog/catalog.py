@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -103,7 +104,8 @@ class Catalog:
 
     def leaf_of(self, indices: AnyInts) -> Ints:
         """Leaf of each item."""
-        return np.take(self.item_leaf, indices).astype(np.int64)  # int64 scatters twice as fast as int32
+        leaves: Ints = np.take(self.item_leaf, indices).astype(np.int64)  # int64 scatters twice as fast as int32
+        return leaves
 
     def items_of(self, leaf: int) -> Ints:
         """Items that share a leaf, ascending."""
@@ -121,7 +123,8 @@ class Catalog:
 
     def sid_of(self, item: int) -> Ints:
         """Token ids of an item's SID.  # [L]"""
-        return self.sids_of(np.array([item]))[0]
+        sid: Ints = self.sids_of(np.array([item]))[0]
+        return sid
 
     def sids_of(self, items: AnyInts) -> Ints:
         """Token ids of each item's SID.  # [n, L]"""
@@ -169,7 +172,7 @@ class Catalog:
         return _arrays(self.ids, self.trie, self.leaf_items, self.item_leaf, self.spare_leaf)
 
     @classmethod
-    def _from_arrays(cls, parts: dict[str, AnyInts], version: str) -> Catalog:
+    def _from_arrays(cls, parts: dict[str, Any], version: str) -> Catalog:
         trie = Trie(parts["alphabet"], parts["level"], parts["code"], parts["first_child"], parts["first_leaf"])
         ids = ItemIds(len(parts["item_leaf"]), parts["numbers"], parts["offsets"], parts["text"])
         return cls(version, ids, trie, parts["leaf_items"], parts["item_leaf"], parts["spare_leaf"])

@@ -22,8 +22,8 @@ class Trie:
     - `level[d] .. level[d+1]` are the nodes of depth d; depth L holds the leaves, leaf i being node `level[L] + i`.
     - `code[v]` is the last token of v's prefix, as an index into `alphabet`; siblings ascend by code.
     - `first_child[v] .. first_child[v+1]` are v's children; kept for inner nodes only.
-    - `first_leaf[v] .. first_leaf[v+1]` are the leaf indices below v; kept for depths below L-1, because one level
-      above the leaves `first_child` says it already.
+    - `first_leaf[v]` is the first leaf below v, up to that of v's right neighbour at its depth; kept for depths below
+      L-1, because one level above the leaves `first_child` says it already.
     """
 
     alphabet: AnyInts  # [codes] token ids, ascending
@@ -62,13 +62,13 @@ class Trie:
     def leaves(self, nodes: AnyInts) -> tuple[Ints, Ints]:
         """First leaf index and one past the last leaf index below each node, leaves included."""
         low = np.asarray(nodes, np.int64)
-        high = low + 1
-        return self._leaf_before(low), self._leaf_before(high)
+        after = low + 1
+        last = np.isin(after, self.level)  # the last node of its depth: all leaves right of its first are below it
+        return self._leaf_before(low), np.where(last, self.n_leaves, self._leaf_before(after))
 
     def _leaf_before(self, nodes: Ints) -> Ints:
-        """How many leaves lie left of each node at its own depth; one past the last node of a depth is allowed."""
-        leaf_base = int(self.level[-2])
-        above_base = int(self.level[-3])
+        """How many leaves lie left of each node at its own depth."""
+        leaf_base, above_base = int(self.level[-2]), int(self.level[-3])
         at_leaf = nodes - leaf_base
         above = self.first_child[np.clip(nodes, 0, len(self.first_child) - 1)].astype(np.int64) - leaf_base
         high = self.first_leaf[np.clip(nodes, 0, len(self.first_leaf) - 1)].astype(np.int64)
@@ -80,13 +80,13 @@ class Trie:
 
     def paths(self, nodes: AnyInts) -> Ints:
         """Nodes on the way from depth 1 down to `nodes`, which share one depth d.  # [n, d]"""
-        nodes = np.asarray(nodes, np.int64)
-        if nodes.size == 0:
-            return nodes.reshape(0, 0)
-        columns = [nodes]
-        for _ in range(int(self.depth_of(nodes[:1])[0]) - 1):
+        columns: list[Ints] = [np.asarray(nodes, np.int64)]
+        if not columns[0].size:
+            return np.zeros((0, 0), np.int64)
+        for _ in range(int(self.depth_of(columns[0][:1])[0]) - 1):
             columns.append(self.parents(columns[-1]))
-        return np.stack(columns[::-1], axis=1)
+        paths: Ints = np.stack(columns[::-1], axis=1)
+        return paths
 
     def child(self, nodes: AnyInts, tokens: AnyInts) -> Ints:
         """The child of each inner node along its token, -1 where the catalog has none."""

@@ -31,7 +31,7 @@ class KVSlots:
         self._free.append(slot)
 
     def layer(self, index: int, like: Tensor) -> tuple[Tensor, Tensor]:
-        """K and V of a layer, [slots, kv_heads, cells, dim], made on first use with the shape of `like` [1, h, T, d]."""
+        """K and V of a layer, [slots, kv_heads, cells, dim], made on first use to fit `like` [1, h, T, d]."""
         if index not in self._layers:
             shape = (self.slots, like.shape[1], self.cells, like.shape[3])
             self._layers[index] = (like.new_zeros(shape), like.new_zeros(shape))

@@ -17,7 +17,8 @@ def ranges(starts: Ints, counts: Ints) -> Ints:
     """`starts[0] .. starts[0]+counts[0]-1`, then the next range, and so on, as one array."""
     ends = np.cumsum(counts)
     total = int(ends[-1]) if len(ends) else 0
-    return np.arange(total, dtype=np.int64) + np.repeat(starts - (ends - counts), counts)
+    flat: Ints = np.arange(total, dtype=np.int64) + np.repeat(starts - (ends - counts), counts)
+    return flat
 
 
 class ScoredTree:

@@ -137,7 +137,8 @@ class Search:
             return NONE
         children, counts = self.tree.children(must)
         live = np.add.reduceat(self.tree.is_alive(children).astype(np.int64), np.cumsum(counts) - counts)
-        return must[live == 1]
+        forced: Ints = must[live == 1]
+        return forced
 
     def _draft(self, must: Ints, budget: Budget, load: Load) -> Ints:
         settings = self.request.draft
