@@ -17,10 +17,14 @@ def bundle_copy(tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     return Path(shutil.copytree(tiny_bundle, tmp_path / "bundle"))
 
 
+def use(folder: Path) -> None:
+    bundle = Bundle.open(folder)
+    open_catalog(bundle, Tokenizer.open(bundle.tokenizer))
+
+
 def problems(folder: Path) -> str:
     with pytest.raises(BundleError) as caught:
-        bundle = Bundle.open(folder)
-        open_catalog(bundle, Tokenizer.open(bundle.tokenizer))
+        use(folder)
     assert caught.value.problems
     return str(caught.value)
 

@@ -18,7 +18,9 @@ DRAFTS = ["off", "auto", "catalog", "catalog of one level", "random", "perfect"]
 
 def random_catalog(seed: int, items: int, codes: int, length: int) -> Catalog:
     rng = np.random.default_rng(seed)
-    return Catalog.build([str(i) for i in range(items)], rng.integers(0, codes, (items, length)) + codes * np.arange(length))
+    return Catalog.build(
+        [str(i) for i in range(items)], rng.integers(0, codes, (items, length)) + codes * np.arange(length)
+    )
 
 
 def drafted(kind: str, request: SearchRequest, oracle: Oracle, seed: int, scoring: Scoring):  # type: ignore[no-untyped-def]
@@ -60,7 +62,15 @@ def drafted(kind: str, request: SearchRequest, oracle: Oracle, seed: int, scorin
     contract=st.sampled_from(["beam", "exact"]),
 )
 def test_the_answer_is_brute_force(
-    scoring: Scoring, kind: str, seed: int, items: int, codes: int, length: int, k: int, share: float, contract: Contract
+    scoring: Scoring,
+    kind: str,
+    seed: int,
+    items: int,
+    codes: int,
+    length: int,
+    k: int,
+    share: float,
+    contract: Contract,
 ) -> None:
     catalog = random_catalog(seed, items, codes, length)
     oracle = Oracle(catalog, seed)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from sidebeam.catalog import Catalog
-from sidebeam.search import DraftSettings, DraftTree, SearchRequest
+from sidebeam.search import Budget, Coverage, DraftSettings, DraftTree, Load, PassCurve, Search, SearchRequest
+from sidebeam.search.search import EXACT_WIDTH
 
 from .oracle import Oracle, plain_beam_search, play
 
@@ -60,8 +61,6 @@ def test_a_missed_node_is_all_that_the_next_pass_must_bring() -> None:
     request = SearchRequest(np.array([1]), k, draft=DraftSettings("explicit", "model", 999, 3), tree=tree)
     seen: list[int] = []
 
-    from sidebeam.search import Budget, Coverage, Load, PassCurve, Search
-
     budget = Budget(PassCurve([1, 2048], [1e6, 1e7]), Coverage())
     again = Search(catalog, request, "raw", 10_000)
     while again.answer is None:
@@ -83,8 +82,13 @@ def test_forced_tokens_need_no_pass_under_catalog_scoring() -> None:
     assert play(oracle, request, "raw")[1] == 4
 
 
-def test_exact_stops_long_before_the_whole_catalog_is_scored() -> None:
+def test_exact_scores_what_the_proof_needs_and_at_most_one_batch_more() -> None:
     catalog = branching_catalog()
-    oracle = Oracle(catalog, 4, peaked=5.0)
-    search, _ = play(oracle, SearchRequest(np.array([1]), 3, "exact"), "raw")
-    assert search.tree.n_scored < catalog.trie.level[-2] / 2
+    for seed in range(10):
+        oracle = Oracle(catalog, seed, peaked=4.0)
+        search, _ = play(oracle, SearchRequest(np.array([1]), 2, "exact"), "raw")
+        everything, _ = play(oracle, SearchRequest(np.array([1]), catalog.n_leaves, "exact"), "raw")
+        inner = everything.tree.node < catalog.trie.level[-2]
+        bound = search.answer.log_probs[-1]  # type: ignore[union-attr]
+        needed = 1 + int((everything.tree.score[inner] > bound).sum())  # the root and every prefix above the bound
+        assert needed <= search.tree.n_scored <= needed + EXACT_WIDTH * 2

@@ -1,0 +1,1 @@
+"""Is it the same answer, and how much faster: baselines, benchmarks and the bundle check."""
