@@ -63,6 +63,17 @@ def test_a_wrong_description_is_told_with_key_and_value(bundle_copy: Path, text:
     assert told in problems(bundle_copy)
 
 
+def test_a_draft_with_another_vocabulary_is_refused(bundle_copy: Path) -> None:
+    config = bundle_copy / "draft" / "config.json"
+    values = json.loads(config.read_text())
+    size = values["vocab_size"]
+    config.write_text(json.dumps({**values, "vocab_size": size + 5}))
+    assert f"its vocabulary has {size + 5} tokens; the target's has {size}" in problems(bundle_copy)
+    del values["vocab_size"]
+    config.write_text(json.dumps(values))
+    assert "draft/config.json states no vocab_size" in problems(bundle_copy)
+
+
 @pytest.mark.parametrize(
     ("items", "told"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -72,7 +73,7 @@ class Bundle:
         if problems:
             raise BundleError(root, problems)
         bundle = cls._from_toml(root, raw)
-        problems = _bad_values(bundle, raw) + _missing_files(bundle)
+        problems = _bad_values(bundle) + _missing_files(bundle) or _unlike_vocabularies(bundle)
         if problems:
             raise BundleError(root, problems)
         return bundle
@@ -119,7 +120,7 @@ def _nearest(word: str, known: Mapping[str, Any]) -> str:
     return f"; did you mean {close[0]!r}?" if close else f"; known are {', '.join(known)}"
 
 
-def _bad_values(bundle: Bundle, raw: Mapping[str, Any]) -> list[str]:
+def _bad_values(bundle: Bundle) -> list[str]:
     problems = []
     if bundle.scoring not in ("raw", "catalog"):
         problems.append(f"{BUNDLE_FILE}: catalog.scoring must be 'raw' or 'catalog'; given {bundle.scoring!r}")
@@ -147,6 +148,22 @@ def _missing_files(bundle: Bundle) -> list[str]:
         if folder.is_dir() and not any((folder / name).is_file() for name in weights):
             problems.append(f"{part}: {_below(bundle.root, folder)} holds no {weights[0]} (nor {weights[1]})")
     problems += [f"{part}: {_below(bundle.root, file)} is missing" for file, part in needed if not file.is_file()]
+    return problems
+
+
+def _unlike_vocabularies(bundle: Bundle) -> list[str]:
+    """A draft speaks the target's token ids or nothing it says can be verified."""
+    sizes = {}
+    problems = []
+    for part, folder in (("target", bundle.target), ("draft", bundle.draft)):
+        if folder is None:
+            continue
+        try:
+            sizes[part] = int(json.loads((folder / "config.json").read_text(encoding="utf-8"))["vocab_size"])
+        except (ValueError, KeyError, TypeError) as error:
+            problems.append(f"{part}: {_below(bundle.root, folder)}/config.json states no vocab_size: {error!r}")
+    if len(set(sizes.values())) > 1:
+        problems.append(f"draft: its vocabulary has {sizes['draft']} tokens; the target's has {sizes['target']}")
     return problems
 
 

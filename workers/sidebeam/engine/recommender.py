@@ -36,7 +36,7 @@ class Recommender:
         self.engine = engine
         self.draft = draft
         self.prompts = prompts
-        self._advice: dict[int, DraftAdvice] = {}
+        self.advice: dict[int, DraftAdvice] = {}
 
     @classmethod
     def load(cls, folder: Path | str, **target: Any) -> Recommender:
@@ -76,7 +76,7 @@ class Recommender:
                 elif isinstance(event, SearchResult):
                     done = open_requests.pop(ticket)
                     results[done.place] = event
-                    self._advice[ticket.request.top_k] = event.advice
+                    self.advice[ticket.request.top_k] = event.advice
                     if done.session is not None:
                         done.session.close()
         return [result for result in results if result is not None]
@@ -86,7 +86,7 @@ class Recommender:
         settings = request.draft
         if self.draft is None or settings.mode == "off" or settings.drafter != "model" or request.tree is not None:
             return request, None
-        advice = self._advice.get(request.top_k, DraftAdvice(0, 0))
+        advice = self.advice.get(request.top_k, DraftAdvice(0, 0))
         beams, length = (
             (settings.beams, settings.length) if settings.mode == "explicit" else (advice.beams, advice.length)
         )

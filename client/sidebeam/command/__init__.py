@@ -1,0 +1,1 @@
+"""The console command `sidebeam` and the subcommands that need nothing but the client."""

@@ -1,0 +1,98 @@
+"""The console command `sidebeam`: finds the subcommand and imports only that one.
+
+A subcommand is a module with `SUMMARY: str`, `add_arguments(parser) -> None` and `run(args) -> int`. Exit codes:
+0 done, 1 failed, 2 bad usage or bad input, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import importlib
+import importlib.metadata
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Subcommand:
+    """Where a subcommand is, what it does, and the extra that brings what it imports ("" for none)."""
+
+    module: str
+    summary: str
+    extra: str
+
+
+SUBCOMMANDS = {
+    "serve": Subcommand("sidebeam.server.command", "run the sidecar on a bundle", "server"),
+    "recommend": Subcommand("sidebeam.command.recommend", "ask a running sidecar for recommendations", ""),
+    "demo": Subcommand("sidebeam.command.demo", "train, serve and query a small synthetic world", "all"),
+    "train": Subcommand("sidebeam.training.command", "train a target or a draft model on interactions", "workers"),
+    "check": Subcommand("sidebeam.evaluation.check", "say whether a bundle can be served", "workers"),
+    "bench": Subcommand("sidebeam.evaluation.command", "measure speed side by side in one run", "workers"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line `argv`, the process's own if None, and return its exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(overview())
+        return 0
+    if arguments[0] == "--version":
+        print(f"sidebeam {_version()}")
+        return 0
+    name = arguments[0]
+    if name not in SUBCOMMANDS:
+        near = difflib.get_close_matches(name, SUBCOMMANDS, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(SUBCOMMANDS)}"
+        print(f"sidebeam: no subcommand {name!r}; {hint}", file=sys.stderr)
+        return 2
+    try:
+        return _run(name, arguments[1:])
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def overview() -> str:
+    """Return the help text that lists every subcommand."""
+    width = max(map(len, SUBCOMMANDS))
+    lines = [f"  {name:<{width}}  {each.summary}" for name, each in SUBCOMMANDS.items()]
+    usage = ["usage: sidebeam SUBCOMMAND ...", "       sidebeam --version", ""]
+    return "\n".join([*usage, "subcommands:", *lines, "", "`sidebeam SUBCOMMAND --help` says more about each."])
+
+
+def _run(name: str, arguments: Sequence[str]) -> int:
+    subcommand = SUBCOMMANDS[name]
+    try:
+        module = importlib.import_module(subcommand.module)
+        parser = argparse.ArgumentParser(prog=f"sidebeam {name}", description=module.SUMMARY, allow_abbrev=False)
+        module.add_arguments(parser)
+        return int(module.run(parser.parse_args(arguments)))
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if not subcommand.extra or missing in ("", "sidebeam"):
+            raise
+        need = f"sidebeam {name} needs the extra {subcommand.extra!r}: pip install 'sidebeam[{subcommand.extra}]'"
+        print(f"{need}\n(there is no module {error.name!r})", file=sys.stderr)
+        return 2
+    except SystemExit as stop:  # argparse: 0 after --help, 2 after a usage error
+        if isinstance(stop.code, int | None):
+            return stop.code or 0
+        raise
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version("sidebeam")
+    except importlib.metadata.PackageNotFoundError:
+        return "(run from a folder that is not installed)"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,184 @@
+"""`sidebeam recommend`: ask a running sidecar once, and print what it says as it says it."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import dataclasses
+import json
+import sys
+import time
+from collections.abc import Sequence
+from typing import Literal
+
+from sidebeam.client import (
+    AsyncClient,
+    Beams,
+    Draft,
+    Event,
+    InvalidRequest,
+    Item,
+    Provisional,
+    Recommendation,
+    RequestArguments,
+    SidebeamError,
+    TryAgain,
+)
+
+SUMMARY = "Ask a running sidecar for recommendations."
+
+# How many entries of a ranking fit on one line before the answer.
+_PREVIEW = 5
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the subcommand's arguments."""
+    parser.add_argument("--address", default="127.0.0.1:50051", metavar="HOST:PORT", help="default: %(default)s")
+    context = parser.add_mutually_exclusive_group(required=True)
+    context.add_argument("--history", type=_words, metavar="ID,ID", help="ids of past items, oldest first")
+    context.add_argument("--prompt", metavar="TEXT", help="a prompt in your own words")
+    context.add_argument("--tokens", type=_numbers, metavar="N,N", help="a prompt as token ids")
+    parser.add_argument("--top-k", type=int, metavar="K", help="how many items; default: the bundle's")
+    parser.add_argument("--exclude", type=_words, default=[], metavar="ID,ID", help="items that must not be returned")
+    parser.add_argument("--search", choices=("beam", "exact"), default="beam", help="default: %(default)s")
+    parser.add_argument("--draft", choices=("auto", "off"), help="default: auto")
+    explicit = parser.add_argument_group("explicit drafts, instead of --draft")
+    explicit.add_argument("--draft-beams", type=int, metavar="N", help="how wide the drafter searches")
+    explicit.add_argument("--draft-length", type=int, metavar="N", help="how many levels it drafts for a pass")
+    explicit.add_argument("--drafter", choices=("model", "catalog"), help="default: model")
+    parser.add_argument("--timeout-s", type=float, default=2.0, metavar="S", help="deadline; default: %(default)s")
+    parser.add_argument("--json", action="store_true", help="print one JSON object a line")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Ask once. Returns 0 after an answer, 2 if the request is at fault, else 1."""
+    if args.draft and _explicit(args):
+        print("sidebeam recommend: --draft goes with none of --draft-beams, --draft-length, --drafter", file=sys.stderr)
+        return 2
+    try:
+        asyncio.run(_ask(args.address, _request(args), JsonPrinter() if args.json else TextPrinter()))
+    except SidebeamError as error:
+        print(_explain(error), file=sys.stderr)
+        return 2 if isinstance(error, InvalidRequest) else 1
+    return 0
+
+
+class JsonPrinter:
+    """Prints one JSON object a line."""
+
+    def show(self, event: Event) -> None:
+        """Print `event`."""
+        print(json.dumps(self._fields(event)), flush=True)
+
+    def _fields(self, event: Event) -> dict[str, object]:
+        fields = dataclasses.asdict(event)
+        match event:
+            case Provisional():
+                return {"event": "provisional"} | fields
+            case Beams():
+                return {"event": "beams"} | fields
+            case Recommendation():
+                times = {name.removesuffix("_ms"): value for name, value in fields.pop("times").items()}
+                return {"event": "final"} | fields | {"times_ms": times}
+
+
+class TextPrinter:
+    """Prints a line for each event, stamped with the milliseconds since the request, and a table for the answer."""
+
+    def __init__(self) -> None:
+        self._started = time.monotonic()
+
+    def show(self, event: Event) -> None:
+        """Print `event`."""
+        print(f"{(time.monotonic() - self._started) * 1e3:9.1f} ms  {self._text(event)}", flush=True)
+
+    def _text(self, event: Event) -> str:
+        match event:
+            case Provisional(items):
+                return "provisional  " + _preview([item.item_id for item in items])
+            case Beams(depth, beams):
+                return f"depth {depth}      " + _preview([f"{''.join(b.sid)} {b.log_prob:.2f}" for b in beams])
+            case Recommendation():
+                return "answer\n\n" + _table(event.items) + "\n\n" + _cost(event)
+
+
+async def _ask(address: str, request: RequestArguments, printer: JsonPrinter | TextPrinter) -> None:
+    async with AsyncClient(address) as client, client.stream(**request) as events:
+        async for event in events:
+            printer.show(event)
+
+
+def _request(args: argparse.Namespace) -> RequestArguments:
+    draft: Literal["auto", "off"] | Draft = args.draft or "auto"
+    if _explicit(args):
+        draft = Draft(beams=args.draft_beams, length=args.draft_length, drafter=args.drafter or "model")
+    return RequestArguments(
+        history=args.history,
+        prompt=args.prompt,
+        tokens=args.tokens,
+        top_k=args.top_k,
+        exclude=args.exclude,
+        draft=draft,
+        search=args.search,
+        timeout_s=args.timeout_s,
+    )
+
+
+def _explicit(args: argparse.Namespace) -> bool:
+    return any(value is not None for value in (args.draft_beams, args.draft_length, args.drafter))
+
+
+def _words(text: str) -> list[str]:
+    """Split at commas. An empty text is an empty list: whether that may be is the sidecar's to say."""
+    words = [word.strip() for word in text.split(",")] if text.strip() else []
+    if "" in words:
+        raise argparse.ArgumentTypeError(f"{text!r} has an empty entry between its commas")
+    return words
+
+
+def _numbers(text: str) -> list[int]:
+    try:
+        return [int(word) for word in _words(text)]
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of whole numbers") from error
+
+
+def _preview(texts: Sequence[str]) -> str:
+    more = len(texts) - _PREVIEW
+    return ", ".join(texts[:_PREVIEW]) + (f" and {more} more" if more > 0 else "")
+
+
+def _table(items: Sequence[Item]) -> str:
+    rows = [("rank", "item", "log-prob", "SID")]
+    rows += [(str(item.rank), item.item_id, f"{item.log_prob:.4f}", "".join(item.sid)) for item in items]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = (
+        f"  {rank:>{widths[0]}}  {item:<{widths[1]}}  {log_prob:>{widths[2]}}  {sid}"
+        for rank, item, log_prob, sid in rows
+    )
+    return "\n".join(lines)
+
+
+def _cost(answer: Recommendation) -> str:
+    times = dataclasses.asdict(answer.times).items()
+    spent = ", ".join(f"{name.removesuffix('_ms')} {value:.1f}" for name, value in times)
+    drafts = f"{answer.accepted} of {answer.drafted} drafted nodes needed"
+    return "\n".join(
+        (
+            f"  {answer.passes} passes, {answer.rows} rows, {drafts}",
+            f"  {answer.search} search, {answer.scoring} scoring, catalog {answer.catalog_version}",
+            f"  milliseconds: {spent}",
+            f"  request {answer.request_id}",
+        )
+    )
+
+
+def _explain(error: SidebeamError) -> str:
+    violations = error.violations if isinstance(error, InvalidRequest) else ()
+    request = f" (request {error.request_id})" if error.request_id else ""
+    if not violations:
+        retry_after_s = error.retry_after_s if isinstance(error, TryAgain) else None
+        hint = f"; try again in {retry_after_s:g} s" if retry_after_s is not None else ""
+        return f"sidebeam recommend: {error.code.name}: {error}{hint}{request}"
+    head = f"sidebeam recommend: {error.code.name}{request}"
+    return "\n".join([head, *(f"  {violation}" for violation in violations)])

@@ -1,0 +1,74 @@
+"""The arms of a benchmark: the same prompts, weights, threads and process, one way of answering each."""
+
+from __future__ import annotations
+
+import copy
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from sidebeam.engine import Recommender
+from sidebeam.evaluation.generate import GenerateBaseline
+from sidebeam.search import DraftSettings, SearchRequest
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One answer and what it cost."""
+
+    leaves: list[int]
+    log_probs: Floats
+    ms: float
+    passes: int
+    rows: int
+
+
+class GenerateArm:
+    """transformers `generate`."""
+
+    name = "generate"
+
+    def __init__(self, baseline: GenerateBaseline, depth: int) -> None:
+        self._baseline = baseline
+        self._depth = depth
+
+    def __call__(self, prompt: Ints, k: int) -> Answer:
+        start = time.perf_counter_ns()
+        leaves, log_probs = self._baseline(prompt, k)
+        ms = (time.perf_counter_ns() - start) / 1e6
+        # generate repeats the prompt for every beam
+        return Answer(leaves, log_probs, ms, self._depth, k * (len(prompt) + self._depth - 1))
+
+
+class EngineArm:
+    """Our engine under fixed draft settings; each arm learns its own budget, so that none profits from another's."""
+
+    def __init__(self, name: str, recommender: Recommender, draft: DraftSettings) -> None:
+        self.name = name
+        self._recommender = recommender
+        self._draft = draft
+        self._budget = copy.deepcopy(recommender.engine.budget)
+        self._advice = dict(recommender.advice)
+
+    def __call__(self, prompt: Ints, k: int) -> Answer:
+        self._recommender.engine.budget = self._budget
+        self._recommender.advice = self._advice
+        start = time.perf_counter_ns()
+        (result,) = self._recommender.search([SearchRequest(prompt, k, draft=self._draft)])
+        ms = (time.perf_counter_ns() - start) / 1e6
+        return Answer(result.leaves.tolist(), result.log_probs, ms, result.passes, result.rows)
+
+
+def engine_arms(recommender: Recommender, draft_beams: int) -> list[EngineArm]:
+    """No drafts, catalog, the draft model at its default width (if there is one), and auto."""
+    length = recommender.engine.catalog.depth - 1
+    settings = {"none": DraftSettings("off"), "catalog": DraftSettings("explicit", "catalog")}
+    if recommender.draft is not None:
+        settings["model"] = DraftSettings("explicit", "model", draft_beams, length)
+    settings["auto"] = DraftSettings("auto")
+    return [EngineArm(name, recommender, draft) for name, draft in settings.items()]
