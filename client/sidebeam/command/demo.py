@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, Literal, Self
 
@@ -114,7 +115,7 @@ class Story:
 
     async def request(self, label: str, customer: Customer) -> None:
         """Sends one customer's history and prints each event as it arrives."""
-        say = self._console.print
+        say = partial(self._console.print, soft_wrap=True)
         say(f"\n[bold]{label}[/]: a customer bought, latest last:")
         say("  " + " · ".join(self._titles[item] for item in customer.history[-5:]))
         started = time.perf_counter()
@@ -244,12 +245,12 @@ def _ids(answer: Recommendation) -> list[str]:
 
 
 def _print_next(console: Console, bundle: Path, address: str | None) -> None:
-    say = console.print
+    say = partial(console.print, soft_wrap=True)
     say("\nTry next:")
     if address is None:
-        say(f"  sidebeam serve --bundle {bundle}", soft_wrap=True)
+        say(f"  sidebeam serve --bundle {bundle}")
     say(f"  sidebeam recommend --address {address or '127.0.0.1:50051'} --history 12,55,9 --top-k {TOP_K}")
-    say(f"  sidebeam bench recommend --bundle {bundle} --interactions {bundle / 'interactions.jsonl'}", soft_wrap=True)
+    say(f"  sidebeam bench recommend --bundle {bundle} --interactions {bundle / 'interactions.jsonl'}")
     say("  sidebeam train target --help      [dim]for your own items and users[/]")
 
 

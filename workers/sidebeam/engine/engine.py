@@ -98,9 +98,9 @@ class Engine:
         if not 0 < len(request.prompt) <= self.max_prompt_tokens:
             raise ValueError(f"prompt must be 1 to {self.max_prompt_tokens} tokens; given {len(request.prompt)}")
         now = time.perf_counter_ns()
-        if request.draft_ns:
-            self.budget.observe_draft(request.draft_ns)
         ticket = Ticket(request, now, Search(self.catalog, request, self.scoring, self.tree_cells))
+        if request.draft_ns:
+            self.budget.observe_draft(ticket.search.draft_length, request.draft_ns)
         self._waiting.append(ticket)
         return ticket
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,7 @@ from sidebeam.search.request import DraftAdvice
 Ints = npt.NDArray[np.int64]
 Floats64 = npt.NDArray[np.float64]
 
+CHILDREN = -1  # a level's width that means: all children of what the level above holds
 MIN_GAIN = 0.05  # of a pass: what a draft must promise, since estimates err
 LEARNING_DRAFTS = 16  # drafts to see before the measured coverage is trusted
 PROBE_EARLY, PROBE_LATE = 4, 64  # every how many requests a draft is made only to learn from it
@@ -29,83 +30,101 @@ class Load:
 
 
 @dataclass(frozen=True, slots=True)
+class Level:
+    """What may be drafted for one depth below the nodes that must be scored.
+
+    A draft model may have ranked `ranked` nodes of it, the best w of which have `below[w]` inner children; the catalog
+    has `all_below` nodes of it below the nodes that must be scored, None if too many to count.
+    """
+
+    ranked: int
+    below: Ints  # [ranked + 1]
+    all_below: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Grant:
-    """Rows granted to each drafted level, and the expected gain over drafting nothing, nanoseconds."""
+    """How many of the ranked nodes each level may bring, or CHILDREN; and the gain over drafting nothing, in ns."""
 
     widths: tuple[int, ...]
     gain: float
 
-    @property
-    def rows(self) -> int:
-        """Drafted rows in all."""
-        return sum(self.widths)
-
 
 NOTHING = Grant((), 0.0)
+NO_DRAFT = DraftAdvice(0, 0)
 
 
 class Budget:
     """Weighs the passes that a draft is expected to save against the time its rows add, for everyone who waits.
 
-    A level is covered when every beam of that depth was drafted; each covered level in a row saves a pass of K rows.
-    Under load other requests' rows fill the pass and each added row delays all of them, so the grant shrinks to zero
-    by itself.
+    A level is covered when every beam of that depth was drafted. Each level covered, with all above it, saves a pass
+    of K rows. Levels are won or lost together rather than independently, so the chance of several is that of the
+    worst; all children of a covered level are covered for sure. Under load other requests' rows fill the pass and
+    each added row delays all of them, so the grant shrinks to zero by itself.
     """
 
     def __init__(self, curve: PassCurve, coverage: Coverage) -> None:
         self.curve = curve
         self.coverage = coverage
-        self._draft_ns = 0.0
+        self._draft_ns: dict[int, float] = {}  # by draft length: width hardly matters to a small model
         self._requests = 0
 
-    def grant_model(self, k: int, depth: int, must: int, sizes: list[int], load: Load) -> Grant:
-        """Widths for the levels of a draft model's tree, made at `depth`; `sizes` are the levels' lengths."""
-        if not sizes or not max(sizes):
+    def grant(self, k: int, depth: int, must: int, levels: Sequence[Level], load: Load) -> Grant:
+        """The best widths for `levels` below `must` rows, drafted at `depth`."""
+        if not levels:
             return NOTHING
-        options = [np.unique(np.minimum(WIDTHS, size)) for size in sizes]
-        chances = [
-            np.interp(widths, WIDTHS, self.coverage.chances(k, depth, level))
-            for level, widths in enumerate(options, start=1)
-        ]
-        picks = np.array(list(itertools.product(*(range(len(o)) for o in options))), np.int64)  # [choices, levels]
-        widths = np.stack([o[picks[:, j]] for j, o in enumerate(options)], axis=1)
-        covered = np.stack([c[picks[:, j]] for j, c in enumerate(chances)], axis=1)
-        return self._choose(k, must, widths, covered, load)
-
-    def grant_catalog(self, k: int, must: int, sizes: list[int], load: Load) -> Grant:
-        """How many of the catalog's levels, each whole, are worth their rows; a whole level covers for sure."""
-        if not sizes:
-            return NOTHING
-        levels = len(sizes)
-        taken = np.tri(levels + 1, levels, -1)  # row i takes the first i levels
-        return self._choose(k, must, (taken * np.array(sizes)).astype(np.int64), taken, load)
-
-    def _choose(self, k: int, must: int, widths: Ints, covered: Floats64, load: Load) -> Grant:
-        saved_pass = float(self.curve(load.rows + k))
-        without = float(self.curve(load.rows + must))
-        added = self.curve(load.rows + must + widths.sum(axis=1)) - without
-        gains = np.cumprod(covered, axis=1).sum(axis=1) * saved_pass - load.requests * added
+        options = [np.append(WIDTHS[: np.searchsorted(WIDTHS, level.ranked, side="right")], CHILDREN) for level in levels]
+        picks = np.stack([axis.ravel() for axis in np.meshgrid(*options, indexing="ij")], axis=1)  # [choices, levels]
+        rows = np.zeros(len(picks))
+        covered = np.ones(len(picks))
+        saved = np.zeros(len(picks))
+        whole = np.ones(len(picks), np.bool_)  # every level so far holds all there is below the must
+        for j in range(len(levels)):
+            width, children = picks[:, j], picks[:, j] == CHILDREN
+            chance = np.interp(width, WIDTHS, self.coverage.chances(k, depth, j + 1))
+            covered = np.where(children, covered, np.minimum(covered, chance))
+            rows += np.where(children, self._children_rows(levels, picks, j, whole), width)
+            whole &= children
+            saved += covered
+        one_pass = float(self.curve(load.rows + k))
+        added = self.curve(load.rows + must + rows) - self.curve(load.rows + must)
+        gains = saved * one_pass - load.requests * added
+        gains[~np.isfinite(rows)] = -np.inf
         best = int(np.argmax(gains))
-        if gains[best] <= MIN_GAIN * saved_pass:
+        if gains[best] <= MIN_GAIN * one_pass:
             return NOTHING
-        return Grant(tuple(widths[best].tolist()), float(gains[best]))
+        return Grant(tuple(picks[best].tolist()), float(gains[best]))
 
-    def advise(self, k: int, prompt: int, catalog_sizes: list[int], load: Load, most: DraftAdvice) -> DraftAdvice:
+    def _children_rows(self, levels: Sequence[Level], picks: Ints, j: int, whole: npt.NDArray[np.bool_]) -> Floats64:
+        """Rows of level j if it takes all children of the level above, for every choice made there."""
+        everything = levels[j].all_below
+        below = np.full(len(picks), np.inf)  # children of children of ranked nodes: too many to be worth counting
+        if j:
+            above = picks[:, j - 1]
+            ranked = above != CHILDREN
+            below[ranked] = levels[j - 1].below[above[ranked]]
+        return np.where(whole, np.inf if everything is None else everything, below)
+
+    def advise(self, k: int, prompt: int, levels: Sequence[Level], load: Load, most: DraftAdvice) -> DraftAdvice:
         """Whether the next request like this one should ask the draft model, and for how much.
 
-        `most` is the widest draft allowed. Now and then a draft is asked for only to keep the coverage known.
+        `levels` are what a draft of `most` would bring. Now and then one is asked for only to keep the coverage known.
         """
         self._requests += 1
         learned = self.coverage.drafts_seen(k) >= LEARNING_DRAFTS
         if load.requests == 1 and self._requests % (PROBE_LATE if learned else PROBE_EARLY) == 0:
             return most
-        model = self.grant_model(k, 0, prompt, [most.beams] * most.length, load)
-        catalog = self.grant_catalog(k, prompt, catalog_sizes, load)
-        if not learned or model.gain - self._draft_ns * load.requests <= max(catalog.gain, 0.0):
-            return DraftAdvice(0, 0)
-        length = sum(1 for width in model.widths if width)
-        return DraftAdvice(max(model.widths), length) if length else DraftAdvice(0, 0)
+        if not learned:
+            return NO_DRAFT
+        without = self.grant(k, 0, prompt, [Level(0, level.below[:1], level.all_below) for level in levels], load)
+        with_model = self.grant(k, 0, prompt, levels, load)
+        length = max((j for j, width in enumerate(with_model.widths, start=1) if width > 0), default=0)
+        draft_ns = self._draft_ns.get(length, max(self._draft_ns.values(), default=0.0))
+        if not length or with_model.gain - draft_ns * load.requests <= without.gain:
+            return NO_DRAFT
+        return DraftAdvice(max(with_model.widths), length)
 
-    def observe_draft(self, ns: int) -> None:
-        """Take in how long a draft model took."""
-        self._draft_ns = ns if not self._draft_ns else 0.9 * self._draft_ns + 0.1 * ns
+    def observe_draft(self, length: int, ns: int) -> None:
+        """Take in how long a draft of that length took."""
+        known = self._draft_ns.get(length, float(ns))
+        self._draft_ns[length] = 0.9 * known + 0.1 * ns

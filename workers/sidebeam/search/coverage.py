@@ -10,7 +10,7 @@ import numpy.typing as npt
 Ints = npt.NDArray[np.int64]
 Floats64 = npt.NDArray[np.float64]
 
-WIDTHS = np.array([0, 2, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 512], np.int64)
+WIDTHS = np.array([0, 1, 2, 4, 8, 16, 32, 64, 96, 128], np.int64)
 MEMORY = 0.99  # weight kept of earlier requests: the last hundred or so decide
 DOUBT = 1.0  # misses assumed before anything has been seen
 

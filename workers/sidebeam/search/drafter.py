@@ -72,5 +72,5 @@ class ModelDrafter:
         if not len(self._nodes) or not len(must):
             return []
         depth = int(tree.catalog.trie.depth_of(must[:1])[0])
-        wanted = range(depth + 1, min(depth + self._length, tree.catalog.depth - 1) + 1)
-        return [self._nodes[self._depths == d] for d in wanted]
+        deepest = min(depth + self._length, tree.catalog.depth - 1, int(self._depths.max()))
+        return [self._nodes[self._depths == d] for d in range(depth + 1, deepest + 1)]

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sidebeam.catalog import ROOT, Catalog, LeafFilter
-from sidebeam.search.budget import NOTHING, Budget, Grant, Load
+from sidebeam.search.budget import CHILDREN, Budget, Level, Load
 from sidebeam.search.contract import BeamRule, ExactRule, SelectionRule
 from sidebeam.search.drafter import CatalogDrafter, ModelDrafter
 from sidebeam.search.normalise import over_children
@@ -62,6 +62,11 @@ class Search:
     def answer(self) -> AcceptedBeams | None:
         """The K best leaf nodes, once they are known."""
         return self._rule.answer
+
+    @property
+    def draft_length(self) -> int:
+        """Levels of the draft that came with the request."""
+        return len(self._model_drafter.levels(self.tree, np.array([ROOT]))) if self.request.tree is not None else 0
 
     @property
     def accepted(self) -> int:
@@ -120,9 +125,16 @@ class Search:
                     k = self.request.top_k
                     budget.coverage.observe(k, draft.depth, level, draft.levels[level - 1], beams.nodes)
 
-    def catalog_sizes(self) -> list[int]:
-        """How many nodes the catalog's levels below the prompt hold, as far as one pass takes them."""
-        return [len(level) for level in self._catalog_drafter.levels(self.tree, np.array([ROOT]))]
+    def advice(self, budget: Budget, load: Load, default_beams: int) -> DraftAdvice:
+        """The draft that would pay for a next request like this one."""
+        trie, length = self.tree.catalog.trie, self.tree.catalog.depth - 1
+        most = DraftAdvice(max(default_beams, self.request.top_k), length)
+        nodes = np.diff(trie.level)  # [L + 1] nodes of each depth
+        levels = []
+        for depth, all_below in zip(range(1, length + 1), self._catalog_sizes(np.array([ROOT])), strict=True):
+            fan_out = nodes[depth + 1] / nodes[depth] if depth < length else 0.0
+            levels.append(Level(most.beams, np.ceil(np.arange(most.beams + 1) * fan_out).astype(np.int64), all_below))
+        return budget.advise(self.request.top_k, len(self.request.prompt), levels, load, most)
 
     def _expand(self, nodes: Ints, values: Floats) -> None:
         if self._scoring == "catalog":
@@ -149,32 +161,55 @@ class Search:
         if model and self._fresh:
             self._drafts.append(_Draft(depth, model))
         if settings.mode == "explicit":
-            levels = model if settings.drafter == "model" else self._catalog_drafter.levels(self.tree, must)
-            return self._below(must, levels, [len(level) for level in levels])
-        catalog = self._catalog_drafter.levels(self.tree, must) if self.request.contract == "beam" else []
+            if settings.drafter == "model":
+                return self._below(must, model, [len(level) for level in model])
+            return self._below(must, [], [CHILDREN] * len(self._catalog_drafter.levels(self.tree, must)))
+        if self.request.contract == "exact":  # its open prefixes stand at all depths, and rarely need their children
+            return NONE
+        levels = self._levels(must, depth, model if self._fresh else [])
         prompt = len(self.request.prompt) if depth == 0 else 0
-        k, rows = self.request.top_k, len(must) + prompt
-        by_model = budget.grant_model(k, depth, rows, [len(level) for level in model], load) if self._fresh else NOTHING
-        by_catalog = budget.grant_catalog(k, rows, [len(level) for level in catalog], load)
-        grant: Grant = max(by_model, by_catalog, key=lambda g: g.gain)
-        return self._below(must, model if grant is by_model else catalog, list(grant.widths))
+        grant = budget.grant(self.request.top_k, depth, len(must) + prompt, levels, load)
+        return self._below(must, model, list(grant.widths))
 
-    def _below(self, must: Ints, levels: list[Ints], widths: list[int]) -> Ints:
-        """The first `widths[j]` of each level: unscored, alive, and with a parent that is scored or goes along."""
-        taken = [must]
-        for level, width in zip(levels, widths, strict=False):
-            nodes = self.tree.unscored(level[:width])
+    def _levels(self, must: Ints, depth: int, model: list[Ints]) -> list[Level]:
+        """What could be drafted for every depth below `must`."""
+        trie = self.tree.catalog.trie
+        levels = []
+        for j, all_below in enumerate(self._catalog_sizes(must)):
+            ranked = model[j] if j < len(model) else NONE
+            below = np.zeros(len(ranked) + 1, np.int64)
+            if depth + j + 2 < self.tree.catalog.depth:  # below that stand leaves, which need no scoring
+                first, end = trie.children(ranked)
+                np.cumsum(end - first, out=below[1:])
+            levels.append(Level(len(ranked), below, all_below))
+        return levels
+
+    def _catalog_sizes(self, must: Ints) -> list[int | None]:
+        """How many nodes the catalog has on every level below `must`; None where that is too many for a pass."""
+        depth = int(self.tree.catalog.trie.depth_of(must[:1])[0])
+        sizes: list[int | None] = [len(level) for level in self._catalog_drafter.levels(self.tree, must)]
+        return sizes + [None] * (self.tree.catalog.depth - 1 - depth - len(sizes))
+
+    def _below(self, must: Ints, model: list[Ints], widths: list[int]) -> Ints:
+        """The best `widths[j]` of each ranked level, or all CHILDREN of the level above.
+
+        Left out: what is scored, what leads to no live item, and what hangs below nothing that is scored or goes along.
+        """
+        inner = int(self.tree.catalog.trie.level[-2])
+        above, taken = must, [must]
+        for j, width in enumerate(widths):
+            if width == CHILDREN:
+                level, _ = self.tree.children(np.sort(above[above < inner]))
+                level = level[level < inner]
+            else:
+                level = model[j][:width] if j < len(model) else NONE
+                parents = self.tree.catalog.trie.parents(level)
+                reached = np.isin(parents, np.concatenate(taken))
+                reached |= np.fromiter((self.tree.is_scored(p) for p in parents.tolist()), np.bool_, len(parents))
+                level = level[reached]
             if self.tree.live is not None:
-                nodes = nodes[self.tree.is_alive(nodes)]
-            parents = self.tree.catalog.trie.parents(nodes)
-            reached = np.isin(parents, np.concatenate(taken))
-            reached |= np.fromiter((self.tree.is_scored(p) for p in parents.tolist()), np.bool_, len(parents))
-            taken.append(nodes[reached])
+                level = level[self.tree.is_alive(level)]
+            above = level
+            taken.append(self.tree.unscored(level))
         drafted = np.concatenate(taken[1:]) if len(taken) > 1 else NONE
-        return drafted[~np.isin(drafted, must)]
-
-    def advice(self, budget: Budget, load: Load, default_beams: int) -> DraftAdvice:
-        """The draft that would pay for a next request like this one."""
-        length = self.tree.catalog.depth - 1
-        most = DraftAdvice(max(default_beams, self.request.top_k), length)
-        return budget.advise(self.request.top_k, len(self.request.prompt), self.catalog_sizes(), load, most)
+        return drafted[~np.isin(drafted, must)] if len(drafted) else NONE

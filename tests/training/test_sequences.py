@@ -1,0 +1,56 @@
+"""Windows and batches: every item but the first is a label once, with the history that serving would give it."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+
+from sidebeam.training import History
+from sidebeam.training.sequences import UNLABELLED, Sequences, Window, training_windows, validation_windows
+
+SIDS = np.array([[3, 5], [4, 6], [3, 6]])
+
+
+def _history(length: int) -> History:
+    return History("u", tuple(range(length)), (length, length + 1), ())
+
+
+@pytest.mark.parametrize("max_history", [1, 2, 7, 20])
+@pytest.mark.parametrize("length", [0, 1, 2, 3, 20, 21, 22, 31, 32, 100])
+def test_every_item_but_the_first_is_a_label_once(length: int, max_history: int) -> None:
+    windows = list(training_windows(_history(length), max_history))
+    labels = [item for window in windows for item in window.items[window.first_label :]]
+    assert labels == list(range(1, length))
+    assert all(2 <= len(window.items) <= max_history + 1 for window in windows)
+    assert all(window.items == tuple(range(window.items[0], window.items[-1] + 1)) for window in windows)
+    # Labels of later windows have about half of the longest history before them, at least.
+    assert all(window.first_label >= (max_history + 1) // 2 for window in windows[1:])
+
+
+def test_validation_follows_the_latest_items() -> None:
+    first, second = validation_windows(_history(5), max_history=3)
+    assert (first.items, first.first_label) == ((2, 3, 4, 5), 3)
+    assert (second.items, second.first_label) == ((3, 4, 5, 6), 3)
+    assert list(validation_windows(History("u", (), (1,), ()), 3)) == []
+
+
+def test_rows_are_shifted_padded_and_labelled() -> None:
+    rows = Sequences([Window((0, 1, 2), 2), Window((1, 0), 1)], SIDS, start=(1,))
+    batch = rows.collate([0, 1])
+    no = UNLABELLED
+    assert torch.equal(batch.tokens, torch.tensor([[1, 3, 5, 4, 6, 3], [1, 4, 6, 3, 5, 0]]))
+    assert torch.equal(batch.labels, torch.tensor([[no, no, no, no, 3, 6], [no, no, 3, 5, no, no]]))
+
+
+def test_batches_hold_every_row_once_with_rows_of_similar_length() -> None:
+    lengths = np.random.default_rng(0).integers(2, 22, size=1003)
+    rows = Sequences([Window((0,) * int(length), 1) for length in lengths], SIDS, start=(1,))
+    batches = rows.batches(batch_size=16, seed=4, epoch=2)
+    assert Counter(row for batch in batches for row in batch) == Counter(range(1003))
+    assert rows.batches(16, seed=4, epoch=2) == batches
+    assert rows.batches(16, seed=4, epoch=3) != batches
+    assert rows.batches(16, seed=5, epoch=2) != batches
+    assert sum(int(lengths[batch].max()) * len(batch) for batch in batches) < 1.15 * lengths.sum()

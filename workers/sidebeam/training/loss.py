@@ -1,0 +1,18 @@
+"""What training minimises."""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def next_token_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Mean cross-entropy of `logits` [n, V] against `labels` [n], in nats per token."""
+    return F.cross_entropy(logits.float(), labels)
+
+
+def agreement_loss(logits: Tensor, teacher_logits: Tensor) -> Tensor:
+    """Mean KL divergence of the student from its teacher, both [n, V], in nats per token."""
+    student = F.log_softmax(logits.float(), dim=-1)
+    teacher = F.log_softmax(teacher_logits.float(), dim=-1)
+    return F.kl_div(student, teacher, log_target=True, reduction="batchmean")

@@ -1,0 +1,63 @@
+"""What a person sees of a training run: a bar with loss and rate on a terminal, a line per epoch elsewhere."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+SMOOTHING = 0.9  # of the shown loss
+
+
+class ProgressBar:
+    """A context manager around one or several runs, one bar each."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console or Console(stderr=True)
+        self._bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[loss]}"),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(),
+            console=self._console,
+            disable=not self._console.is_terminal,
+        )
+        self._task = TaskID(0)
+        self._label = ""
+        self._loss: float | None = None
+        self._tokens = 0
+
+    def __enter__(self) -> Self:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bars.stop()
+
+    def begin(self, label: str, steps: int, done: int = 0) -> None:
+        """Opens a bar for a run of `steps` steps, `done` of which an earlier process made."""
+        self._label, self._loss, self._tokens = label, None, 0
+        self._task = self._bars.add_task(label, total=steps, completed=done, loss="", rate="")
+
+    def step(self, loss: float, tokens: int) -> None:
+        """One step was made, over so many labelled tokens."""
+        self._loss = loss if self._loss is None else SMOOTHING * self._loss + (1 - SMOOTHING) * loss
+        self._tokens += tokens
+        elapsed = self._bars.tasks[self._task].elapsed or 0.0
+        rate = f"{self._tokens / elapsed:,.0f} tokens/s" if elapsed else ""
+        self._bars.update(self._task, advance=1, loss=f"loss {self._loss:.3f}", rate=rate)
+
+    def epoch(self, number: int, train_loss: float, valid_loss: float | None) -> None:
+        """An epoch ended; numbers count from 1, losses are nats per token."""
+        valid = "" if valid_loss is None else f", validation {valid_loss:.4f}"
+        self.note(f"{self._label}: epoch {number}, loss {train_loss:.4f}{valid}")
+
+    def note(self, text: str) -> None:
+        """Prints a line above the bars."""
+        self._bars.console.print(text, highlight=False)

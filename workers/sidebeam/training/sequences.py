@@ -1,0 +1,100 @@
+"""Training sequences: user histories as token rows, cut to the length that is served, and their batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from sidebeam.training.histories import History
+
+UNLABELLED = -100  # what torch's cross-entropy leaves out
+POOL = 32  # batches that are sorted by length together
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Consecutive items of one user; those from `first_label` on are to be predicted."""
+
+    items: tuple[int, ...]
+    first_label: int
+
+
+def training_windows(history: History, max_history: int) -> Iterator[Window]:
+    """Cuts a user's training items so that each but the first is a label exactly once.
+
+    A window holds at most `max_history` + 1 items. Later windows overlap by half, so that their labels
+    have a history of about the length that is served.
+    """
+    items, longest = history.train, max_history + 1
+    if len(items) < 2:
+        return
+    yield Window(items[:longest], 1)
+    labelled, fresh = min(len(items), longest), max(1, longest // 2)
+    while labelled < len(items):
+        end = min(labelled + fresh, len(items))
+        start = max(0, end - longest)
+        yield Window(items[start:end], labelled - start)
+        labelled = end
+
+
+def validation_windows(history: History, max_history: int) -> Iterator[Window]:
+    """The user's validation items as labels, each after at most `max_history` earlier ones."""
+    seen = history.train
+    for item in history.valid:
+        if seen:
+            recent = seen[-max_history:]
+            yield Window((*recent, item), len(recent))
+        seen = (*seen, item)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Rows of one length: input tokens [B, T] and the labels that follow them [B, T]."""
+
+    tokens: Tensor
+    labels: Tensor
+
+    def to(self, device: torch.device) -> Batch:
+        """The batch on another device."""
+        return Batch(self.tokens.to(device), self.labels.to(device))
+
+
+class Sequences:
+    """Windows as token rows, `start` tokens first."""
+
+    def __init__(self, windows: Sequence[Window], sids: npt.NDArray[np.int64], start: Sequence[int]) -> None:
+        self._windows = windows
+        self._sids = sids  # [items, L]
+        self._start = np.array(start, dtype=np.int64)
+
+    def __len__(self) -> int:
+        return len(self._windows)
+
+    def batches(self, batch_size: int, seed: int, epoch: int) -> list[list[int]]:
+        """Every window's index once: shuffled by seed and epoch, windows of similar length in one batch."""
+        lengths = np.array([len(window.items) for window in self._windows], dtype=np.int64)
+        random = np.random.default_rng([seed, epoch])
+        order = random.permutation(len(lengths))
+        pools = [order[at : at + POOL * batch_size] for at in range(0, len(order), POOL * batch_size)]
+        ordered = np.concatenate([pool[np.argsort(lengths[pool], kind="stable")] for pool in pools])
+        batches = [ordered[at : at + batch_size].tolist() for at in range(0, len(ordered), batch_size)]
+        return [batches[index] for index in random.permutation(len(batches))]
+
+    def collate(self, indices: Sequence[int]) -> Batch:
+        """The windows of these indices. Rows are padded on the right, where causal attention never looks."""
+        depth = self._sids.shape[1]
+        windows = [self._windows[index] for index in indices]
+        width = len(self._start) + depth * max(len(window.items) for window in windows)
+        rows = np.zeros((len(windows), width), dtype=np.int64)
+        labels = np.full_like(rows, UNLABELLED)
+        for row, label, window in zip(rows, labels, windows, strict=True):
+            tokens = np.concatenate([self._start, self._sids[list(window.items)].ravel()])
+            row[: len(tokens)] = tokens
+            first = len(self._start) + depth * window.first_label
+            label[first : len(tokens)] = tokens[first:]
+        return Batch(torch.from_numpy(rows[:, :-1].copy()), torch.from_numpy(labels[:, 1:].copy()))
