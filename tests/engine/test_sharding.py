@@ -24,13 +24,12 @@ def test_a_model_on_cpu_and_disk_answers_the_same(
     split = load_target(
         bundle_of("llama", scoring), catalog, slots=2, max_memory={"cpu": int(size * 0.7)}, offload_folder=tmp_path
     )
-    devices = set(split._model._decoder._hf_hook.__dict__) if hasattr(split._model._decoder, "_hf_hook") else set()
-    assert any(tmp_path.iterdir()), f"nothing was offloaded ({devices})"
+    assert any(tmp_path.iterdir()), "nothing was offloaded"
     for draft in (DraftSettings("off"), DraftSettings("explicit", "catalog")):
         request = SearchRequest(np.array([1, 5, 14, 25, 35]), 8, draft=draft)
         (a,), (b,) = (Recommender(e, None, None).search([request]) for e in (whole, split))  # type: ignore[arg-type]
         assert a.leaves.tolist() == b.leaves.tolist()
-        np.testing.assert_array_equal(a.log_probs, b.log_probs)
+        np.testing.assert_allclose(a.log_probs, b.log_probs, atol=1e-5)
 
 
 def test_disk_without_a_folder_is_refused(catalog: Catalog, bundle_of: Callable[..., Bundle]) -> None:

@@ -21,7 +21,7 @@ class GenerateBaseline:
     """Beam search by `generate` on an unmodified model; allowed tokens come from a dictionary, as fast as it gets."""
 
     def __init__(self, model: Any, catalog: Catalog) -> None:
-        self._model = model
+        self.model = model
         self._catalog = catalog
         self._allowed: dict[tuple[int, ...], list[int]] = {}
 
@@ -37,8 +37,8 @@ class GenerateBaseline:
     @torch.inference_mode()
     def __call__(self, prompt: Ints, k: int) -> tuple[list[int], Floats]:
         """Leaves, best first, and their log-probs."""
-        ids = torch.from_numpy(prompt)[None].to(self._model.device)
-        out = self._model.generate(
+        ids = torch.from_numpy(prompt)[None].to(self.model.device)
+        out = self.model.generate(
             ids,
             attention_mask=torch.ones_like(ids),
             num_beams=k,

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from sidebeam.models import cpu_kernels
 from sidebeam.models.kv_slots import KVSlots
 from sidebeam.models.tree_attention import PassPlan, Segment
 
@@ -50,6 +51,9 @@ class PackedModel:
         self.config = model.config
         self._alphabet = torch.from_numpy(alphabet)
         self._cut = None if normalise else _cut_head(self._head, self._alphabet)
+        if cpu_kernels.are_available(model):
+            cpu_kernels.install(model)
+            self._head = model.get_output_embeddings()
 
     @torch.inference_mode()
     def score(self, pack: Pack) -> Floats:

@@ -73,7 +73,9 @@ class Budget:
         """The best widths for `levels` below `must` rows, drafted at `depth`."""
         if not levels:
             return NOTHING
-        options = [np.append(WIDTHS[: np.searchsorted(WIDTHS, level.ranked, side="right")], CHILDREN) for level in levels]
+        options = [
+            np.append(WIDTHS[: np.searchsorted(WIDTHS, level.ranked, side="right")], CHILDREN) for level in levels
+        ]
         picks = np.stack([axis.ravel() for axis in np.meshgrid(*options, indexing="ij")], axis=1)  # [choices, levels]
         rows = np.zeros(len(picks))
         covered = np.ones(len(picks))

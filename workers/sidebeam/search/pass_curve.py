@@ -11,7 +11,8 @@ import numpy.typing as npt
 Floats64 = npt.NDArray[np.float64]
 
 KNOTS = (1, 2, 4, 8, 16, 32, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 2048)
-LEARNING_RATE = 0.05  # of one pass on the curve: a busy machine moves it within some dozen passes
+LEARNING_RATE = 0.1  # of one pass on the curve: a change of pace shows within some dozen passes
+STEP = 1.25  # the most that one pass can ask for: the curve follows the usual pass, not the one that was held up
 
 
 class PassCurve:
@@ -24,8 +25,8 @@ class PassCurve:
         self._ns: Floats64 = np.maximum.accumulate(times * np.maximum(beyond, 1.0))
 
     @classmethod
-    def measure(cls, run: Callable[[int], Any], clock: Callable[[], int], max_rows: int, repeats: int = 3) -> PassCurve:
-        """Time `run(rows)` over the knots up to `max_rows`; the median of `repeats`, after one untimed run."""
+    def measure(cls, run: Callable[[int], Any], clock: Callable[[], int], max_rows: int, repeats: int = 5) -> PassCurve:
+        """Time `run(rows)` over the knots up to `max_rows`; the best of `repeats`, after one untimed run."""
         rows = [knot for knot in KNOTS if knot <= max_rows]
         times = []
         for knot in rows:
@@ -35,7 +36,7 @@ class PassCurve:
                 start = clock()
                 run(knot)
                 taken.append(clock() - start)
-            times.append(float(np.median(taken)))
+            times.append(float(min(taken)))
         return cls(rows, times)
 
     def __call__(self, rows: npt.ArrayLike) -> Floats64:
@@ -47,8 +48,7 @@ class PassCurve:
         """Move the curve towards one measured pass."""
         if rows < 1 or rows > KNOTS[-1]:
             return
-        ratio = ns / float(np.interp(rows, KNOTS, self._ns))
-        ratio = min(ratio, 4.0)  # one pass that the machine held up says little
+        ratio = float(np.clip(ns / np.interp(rows, KNOTS, self._ns), 1 / STEP, STEP))
         above = min(int(np.searchsorted(KNOTS, rows)), len(KNOTS) - 1)
         near = [above] if KNOTS[above] == rows or above == 0 else [above - 1, above]
         self._ns[near] *= 1 + LEARNING_RATE * (ratio - 1)
