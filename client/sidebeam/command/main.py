@@ -31,7 +31,7 @@ SUBCOMMANDS = {
     "demo": Subcommand("sidebeam.command.demo", "train, serve and query a small synthetic world", "all"),
     "train": Subcommand("sidebeam.training.command", "train a target or a draft model on interactions", "workers"),
     "check": Subcommand("sidebeam.evaluation.check", "say whether a bundle can be served", "workers"),
-    "bench": Subcommand("sidebeam.evaluation.command", "measure speed side by side in one run", "workers"),
+    "bench": Subcommand("sidebeam.command.bench", "measure speed side by side in one run", "workers"),
 }
 
 

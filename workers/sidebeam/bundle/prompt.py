@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,6 +42,6 @@ class PromptBuilder:
         """Prompt in the caller's own words."""
         return self._tokenizer.encode(text)
 
-    def spell(self, tokens: Sequence[int]) -> list[str]:
+    def spell(self, tokens: Iterable[int]) -> list[str]:
         """SID tokens as the catalog spells them."""
-        return [self._spelling[token] for token in tokens]
+        return [self._spelling[int(token)] for token in tokens]

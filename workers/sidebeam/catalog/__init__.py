@@ -3,6 +3,6 @@
 from sidebeam.catalog.catalog import Catalog, CatalogError
 from sidebeam.catalog.file import CatalogFileError
 from sidebeam.catalog.filter import LeafFilter
-from sidebeam.catalog.trie import ROOT, Trie
+from sidebeam.catalog.trie import ROOT, Trie, ranges
 
-__all__ = ["ROOT", "Catalog", "CatalogError", "CatalogFileError", "LeafFilter", "Trie"]
+__all__ = ["ROOT", "Catalog", "CatalogError", "CatalogFileError", "LeafFilter", "Trie", "ranges"]

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from sidebeam.catalog.file import read_arrays, write_arrays
 from sidebeam.catalog.items import ItemIds
-from sidebeam.catalog.trie import ROOT, Trie, build_trie
+from sidebeam.catalog.trie import ROOT, Trie, build_trie, ranges
 
 Ints = npt.NDArray[np.int64]
 AnyInts = npt.NDArray[np.integer]
@@ -109,9 +109,13 @@ class Catalog:
 
     def items_of(self, leaf: int) -> Ints:
         """Items that share a leaf, ascending."""
-        start = leaf + int(np.searchsorted(self.spare_leaf, leaf, side="left"))
-        stop = leaf + 1 + int(np.searchsorted(self.spare_leaf, leaf, side="right"))
-        return self.leaf_items[start:stop].astype(np.int64)
+        return self.members(np.array([leaf]))[0]
+
+    def members(self, leaves: AnyInts) -> tuple[Ints, Ints]:
+        """Items of each leaf in turn, and how many each has."""
+        start = leaves + np.searchsorted(self.spare_leaf, leaves, side="left")
+        counts = leaves + 1 + np.searchsorted(self.spare_leaf, leaves, side="right") - start
+        return self.leaf_items[ranges(start, counts)].astype(np.int64), counts
 
     def leaf_node(self, leaves: AnyInts) -> Ints:
         """Trie node of each leaf."""

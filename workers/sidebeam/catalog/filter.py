@@ -30,14 +30,15 @@ class LeafFilter:
     @classmethod
     def without_items(cls, catalog: Catalog, items: AnyInts) -> LeafFilter:
         """Everything but these items: a shared SID lives on while one of its items does."""
+        kept = np.ones(catalog.n_items, np.bool_)
+        kept[items] = False
         live = np.ones(catalog.n_leaves, np.bool_)
-        live[catalog.leaf_of(items)] = False
+        live[catalog.leaf_of(np.flatnonzero(~kept))] = False  # ascending items are gathered twice as fast
         shared = np.unique(catalog.spare_leaf)
         shared = shared[~live[shared]]
         if shared.size:
-            kept = np.ones(catalog.n_items, np.bool_)
-            kept[items] = False
-            live[shared] = [kept[catalog.items_of(int(leaf))].any() for leaf in shared]
+            members, counts = catalog.members(shared)
+            live[shared] = np.logical_or.reduceat(kept[members], np.cumsum(counts) - counts)
         return cls.of(live)
 
     @classmethod

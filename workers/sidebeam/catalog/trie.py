@@ -135,3 +135,11 @@ def build_trie(sids: Ints) -> tuple[Trie, Ints, Ints]:
     )
     leaf = np.cumsum(starts_at) - 1
     return trie, order.astype(np.int64), leaf.astype(np.int64)
+
+
+def ranges(starts: Ints, counts: Ints) -> Ints:
+    """`starts[0] .. starts[0]+counts[0]-1`, then the next range, and so on, as one array."""
+    ends = np.cumsum(counts)
+    total = int(ends[-1]) if len(ends) else 0
+    flat: Ints = np.arange(total, dtype=np.int64) + np.repeat(starts - (ends - counts), counts)
+    return flat

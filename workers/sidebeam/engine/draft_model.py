@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from sidebeam.catalog import ROOT, Catalog, LeafFilter
+from sidebeam.catalog import ROOT, Catalog, LeafFilter, ranges
 from sidebeam.engine.cells import Cells
 from sidebeam.models import Pack, PackedModel
 from sidebeam.search import AcceptedBeams, DraftTree
@@ -91,7 +91,7 @@ class DraftSession:
         if len(unknown):
             self._score(unknown)
         first, end = trie.children(nodes)
-        children = np.concatenate([np.arange(a, b) for a, b in zip(first.tolist(), end.tolist(), strict=True)])
+        children = ranges(first, end - first)
         edges = np.concatenate([self._edges[node] for node in nodes.tolist()])
         return children, np.repeat(scores, end - first) + edges
 
@@ -102,7 +102,7 @@ class DraftSession:
             raise ValueError(f"a draft of {len(nodes)} beams does not fit into a KV slot")
         first, end = trie.children(nodes)
         counts = end - first
-        children = np.concatenate([np.arange(a, b) for a, b in zip(first.tolist(), end.tolist(), strict=True)])
+        children = ranges(first, end - first)
         values = model.score(
             Pack(
                 tokens=placement.tokens,

@@ -5,20 +5,12 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from sidebeam.catalog import ROOT, Catalog, LeafFilter
+from sidebeam.catalog import ROOT, Catalog, LeafFilter, ranges
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
 
 NONE = np.zeros(0, np.int64)
-
-
-def ranges(starts: Ints, counts: Ints) -> Ints:
-    """`starts[0] .. starts[0]+counts[0]-1`, then the next range, and so on, as one array."""
-    ends = np.cumsum(counts)
-    total = int(ends[-1]) if len(ends) else 0
-    flat: Ints = np.arange(total, dtype=np.int64) + np.repeat(starts - (ends - counts), counts)
-    return flat
 
 
 class ScoredTree:

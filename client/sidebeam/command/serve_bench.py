@@ -1,0 +1,118 @@
+"""`sidebeam bench serve`: what gRPC, processes and batching cost and bring, against the same engine in process."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sidebeam.client import AsyncClient, Recommendation
+from sidebeam.engine import Recommender
+from sidebeam.search import SearchRequest
+
+WARM_UP = 64
+READY_S = 180.0
+
+
+def measure(bundle: Path, histories: list[list[str]], k: int, clients: int, threads: int) -> dict[str, Any]:
+    """Serve `bundle` in processes of its own and time the same histories there and here. Times in milliseconds."""
+    recommender = Recommender.load(bundle, threads=threads)
+    command = [sys.executable, "-m", "sidebeam.command.main", "serve", "--bundle", str(bundle)]
+    server = subprocess.Popen(
+        [*command, "--listen", "127.0.0.1:0", "--log-level", "warning"], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert server.stdout is not None
+        address = server.stdout.readline().rpartition(" ")[2].strip()
+        if not address:
+            raise ValueError("the server did not start; its own messages say why")
+        return asyncio.run(_measure(address, recommender, histories, k, clients))
+    finally:
+        server.send_signal(signal.SIGTERM)
+        server.wait(30)
+
+
+async def _measure(
+    address: str, recommender: Recommender, histories: list[list[str]], k: int, clients: int
+) -> dict[str, Any]:
+    async with AsyncClient(address, timeout_s=60) as client:
+        await client.wait_until_ready(READY_S)
+        for history in (histories * WARM_UP)[:WARM_UP]:
+            await client.recommend(history=history, top_k=k)
+            _in_process(recommender, history, k)
+        remote, local, answers = [], [], []
+        for history in histories:  # by turns, so that a noisy machine disturbs both alike
+            start = time.perf_counter()
+            answers.append(await client.recommend(history=history, top_k=k))
+            remote.append((time.perf_counter() - start) * 1e3)
+            start = time.perf_counter()
+            _in_process(recommender, history, k)
+            local.append((time.perf_counter() - start) * 1e3)
+        one_s = await _all_of(client, histories, k, 1)
+        many_s = await _all_of(client, histories, k, clients)
+    times = [answer.times for answer in answers]
+    stages = {
+        name: round(float(np.median([getattr(t, name) for t in times])), 3)
+        for name in ("prompt_ms", "admission_ms", "draft_ms", "queue_ms", "pass_ms", "search_ms", "total_ms")
+    }
+    same = [a == b for a, b in zip(map(_items, answers), map(_items, many_s[1]), strict=True)]
+    return {
+        "schema": 1,
+        "prompts": len(histories),
+        "top_k": k,
+        "grpc_median_ms": round(float(np.median(remote)), 3),
+        "in_process_median_ms": round(float(np.median(local)), 3),
+        "overhead_ms": round(float(np.median(remote) - np.median(local)), 3),
+        "stages_median_ms": stages,
+        "clients": clients,
+        "one_client_rps": round(len(histories) / one_s[0], 2),
+        "many_clients_rps": round(len(histories) / many_s[0], 2),
+        "throughput_ratio": round(one_s[0] / many_s[0], 3),
+        "identical": float(np.mean(same)),
+    }
+
+
+def _in_process(recommender: Recommender, history: list[str], k: int) -> None:
+    prompt = np.array(recommender.prompt(history), np.int64)
+    recommender.search([SearchRequest(prompt, k)])
+
+
+async def _all_of(
+    client: AsyncClient, histories: list[list[str]], k: int, clients: int
+) -> tuple[float, list[Recommendation]]:
+    """Answer all histories with so many requests in flight. Returns seconds and the answers in order."""
+    answers: list[Recommendation | None] = [None] * len(histories)
+    todo = iter(range(len(histories)))
+
+    async def work() -> None:
+        for i in todo:
+            answers[i] = await client.recommend(history=histories[i], top_k=k)
+
+    start = time.perf_counter()
+    await asyncio.gather(*(work() for _ in range(clients)))
+    return time.perf_counter() - start, [answer for answer in answers if answer is not None]
+
+
+def _items(answer: Recommendation) -> list[str]:
+    return [item.item_id for item in answer.items]
+
+
+def report(result: dict[str, Any]) -> str:
+    """The table a person reads."""
+    stages = ", ".join(f"{name.removesuffix('_ms')} {ms:.2f}" for name, ms in result["stages_median_ms"].items())
+    return "\n".join(
+        [
+            f"{result['prompts']} prompts, K = {result['top_k']}",
+            f"  through gRPC {result['grpc_median_ms']:.2f} ms, in process {result['in_process_median_ms']:.2f} ms: "
+            f"overhead {result['overhead_ms']:.2f} ms",
+            f"  median ms by stage: {stages}",
+            f"  {result['one_client_rps']:.1f} requests/s with 1 client, {result['many_clients_rps']:.1f} with "
+            f"{result['clients']}: {result['throughput_ratio']:.2f}x; identical answers {result['identical']:.1%}",
+        ]
+    )

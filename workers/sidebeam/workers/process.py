@@ -1,0 +1,98 @@
+"""The life of a worker process: a quiet environment, a gRPC server once the model is warm, and a prompt end."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import os
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import grpc
+import structlog
+
+from sidebeam.logs import configure
+
+UNFIT = 2  # exit code: bundle, model or flags do not fit; starting again cannot help
+STOP_GRACE_S = 1.0  # the front has drained its requests before it stops a worker
+MAX_MESSAGE_BYTES = 64 << 20  # a million excluded leaves take 4 MB; the front bounds what callers may send
+
+Register = Callable[[grpc.aio.Server, Callable[[], None]], None]
+"""Adds a service to a server; the second argument ends the process, for a service that cannot go on."""
+
+
+def prepare(args: argparse.Namespace) -> None:
+    """Set what must be set before torch is imported; watch the lifeline from here on."""
+    os.environ["OMP_NUM_THREADS"] = str(args.threads)
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    configure(args.log_format, args.log_level, args.name)
+    if args.nice:
+        os.nice(args.nice)
+    if args.lifeline:
+        threading.Thread(target=_follow_parent, name="lifeline", daemon=True).start()
+
+
+def serve(listen: str, register: Register) -> int:
+    """Serve until SIGTERM or until the service gives up. Returns the exit code."""
+    return asyncio.run(_serve(listen, register))
+
+
+async def _serve(listen: str, register: Register) -> int:
+    stop = asyncio.Event()
+    failed = False
+
+    def fail() -> None:
+        nonlocal failed
+        failed = True
+        stop.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    options = (
+        ("grpc.so_reuseport", 0),
+        ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+        ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+        ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
+    )
+    server = grpc.aio.server(options=options)
+    register(server, fail)
+    log = structlog.get_logger()
+    try:
+        _bind(server, listen)
+    except (OSError, RuntimeError) as error:
+        log.error("cannot_listen", address=listen, reason=str(error))
+        return UNFIT
+    await server.start()
+    gc.freeze()  # the model's objects never become garbage: keep the collector from walking them
+    log.info("worker_ready", address=listen)
+    await stop.wait()
+    await server.stop(STOP_GRACE_S)
+    log.info("worker_stopped")
+    return 1 if failed else 0
+
+
+def _bind(server: grpc.aio.Server, listen: str) -> None:
+    """Only the owner may connect to a Unix socket."""
+    if not listen.startswith("unix:"):
+        server.add_insecure_port(listen)
+        return
+    path = Path(listen.removeprefix("unix:"))
+    path.unlink(missing_ok=True)  # of a process that was killed
+    mask = os.umask(0o177)
+    try:
+        server.add_insecure_port(listen)
+    finally:
+        os.umask(mask)
+
+
+def _follow_parent() -> None:
+    """The parent holds the other end of standard input; the kernel closes it however the parent dies."""
+    while os.read(0, 1024):
+        pass
+    os._exit(0)
