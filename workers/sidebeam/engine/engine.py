@@ -154,14 +154,17 @@ class Engine:
         ready = [ticket for ticket in self._open if not ticket.awaits_draft]
         rows: list[_Row] = []
         total = 0
-        others = sum(self._expected_rows(ticket) for ticket in ready)
         for ticket in ready:
-            load = Load(others - self._expected_rows(ticket), len(self._open) + len(self._waiting))
             if total + self._expected_rows(ticket) > MAX_PASS_ROWS and rows:
                 break
-            rows.append(self._place(ticket, ticket.search.rows(self.budget, load), total))
+            rows.append(self._place(ticket, ticket.search.rows(self.budget, self._load(ticket)), total))
             total += rows[-1].placement.segment.rows
         return rows
+
+    def _load(self, ticket: Ticket) -> Load:
+        """What the other open requests are likely to put into a pass that `ticket` takes part in."""
+        others = sum(self._expected_rows(other) for other in self._open if other is not ticket)
+        return Load(others, len(self._open) + len(self._waiting))
 
     def _place(self, ticket: Ticket, nodes: Ints, start: int) -> _Row:
         assert ticket.cells is not None
@@ -221,7 +224,7 @@ class Engine:
                 queue_ns=max(0, total - ticket.pass_ns - ticket.search_ns),
                 pass_ns=ticket.pass_ns,
                 search_ns=ticket.search_ns,
-                advice=ticket.search.advice(self.budget, Load(0, len(self._open)), self._draft_beams),
+                advice=ticket.search.advice(self.budget, self._load(ticket), self._draft_beams),
             )
             ended.append((ticket, result))
             self._close(ticket)

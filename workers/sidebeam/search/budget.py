@@ -55,12 +55,12 @@ NO_DRAFT = DraftAdvice(0, 0)
 
 
 class Budget:
-    """Weighs the passes that a draft is expected to save against the time its rows add, for everyone who waits.
+    """Minimises the expected time to finish what is open.
 
-    A level is covered when every beam of that depth was drafted. Each level covered, with all above it, saves a pass
-    of K rows. Levels are won or lost together rather than independently, so the chance of several is that of the
-    worst; all children of a covered level are covered for sure. Under load other requests' rows fill the pass and
-    each added row delays all of them, so the grant shrinks to zero by itself.
+    A level is covered when every beam of that depth was drafted. Each level covered, with all above it, saves the
+    request's K rows in a pass, and its share of what a pass costs however few its rows. Levels are won or lost
+    together rather than independently, so the chance of several is that of the worst; all children of a covered level
+    are covered for sure. Under load the share shrinks while a row keeps its price, so the grant shrinks to nothing.
     """
 
     def __init__(self, curve: PassCurve, coverage: Coverage) -> None:
@@ -88,9 +88,9 @@ class Budget:
             rows += np.where(children, self._children_rows(levels, picks, j, whole), width)
             whole &= children
             saved += covered
-        one_pass = float(self.curve(load.rows + k))
-        added = self.curve(load.rows + must + rows) - self.curve(load.rows + must)
-        gains = saved * one_pass - load.requests * added
+        shared = float(self.curve(1)) / load.requests if load.rows else 0.0
+        one_pass = float(self.curve(load.rows + k) - self.curve(load.rows)) + shared
+        gains = saved * one_pass - (self.curve(load.rows + must + rows) - self.curve(load.rows + must))
         gains[~np.isfinite(rows)] = -np.inf
         best = int(np.argmax(gains))
         if gains[best] <= MIN_GAIN * one_pass:
@@ -122,7 +122,7 @@ class Budget:
         with_model = self.grant(k, 0, prompt, levels, load)
         length = max((j for j, width in enumerate(with_model.widths, start=1) if width > 0), default=0)
         draft_ns = self._draft_ns.get(length, max(self._draft_ns.values(), default=0.0))
-        if not length or with_model.gain - draft_ns * load.requests <= without.gain:
+        if not length or with_model.gain - draft_ns <= without.gain:
             return NO_DRAFT
         return DraftAdvice(max(with_model.widths), length)
 

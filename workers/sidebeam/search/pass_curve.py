@@ -20,7 +20,7 @@ class PassCurve:
 
     def __init__(self, rows: npt.ArrayLike, ns: npt.ArrayLike) -> None:
         known_rows, known_ns = np.asarray(rows, np.float64), np.asarray(ns, np.float64)
-        times = np.interp(KNOTS, known_rows, np.maximum.accumulate(known_ns))
+        times = np.interp(KNOTS, known_rows, _never_falling(known_ns))
         beyond = np.asarray(KNOTS, np.float64) / known_rows[-1]
         self._ns: Floats64 = np.maximum.accumulate(times * np.maximum(beyond, 1.0))
 
@@ -52,8 +52,14 @@ class PassCurve:
         above = min(int(np.searchsorted(KNOTS, rows)), len(KNOTS) - 1)
         near = [above] if KNOTS[above] == rows or above == 0 else [above - 1, above]
         self._ns[near] *= 1 + LEARNING_RATE * (ratio - 1)
-        self._ns = np.maximum.accumulate(self._ns)
+        self._ns = _never_falling(self._ns)
 
     def points(self) -> list[tuple[int, int]]:
         """The curve as (rows, nanoseconds)."""
         return [(rows, int(ns)) for rows, ns in zip(KNOTS, self._ns, strict=True)]
+
+
+def _never_falling(ns: Floats64) -> Floats64:
+    """A pass takes no longer than a pass of more rows did: what says otherwise was held up by the machine."""
+    lowered: Floats64 = np.minimum.accumulate(ns[::-1])[::-1]
+    return lowered

@@ -43,6 +43,9 @@ def _run(args: argparse.Namespace) -> int:
     except (BundleError, ModelError, ValueError) as error:
         structlog.get_logger().error("worker_unfit", reason=str(error))
         return UNFIT
+    except Exception:
+        structlog.get_logger().exception("worker_failed")
+        return 1
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="draft") as executor:
         executor.submit(draft.warm_up).result()
 

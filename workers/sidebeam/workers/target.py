@@ -59,6 +59,9 @@ def _run(args: argparse.Namespace) -> int:
         except (BundleError, ModelError, ValueError) as error:
             structlog.get_logger().error("worker_unfit", reason=str(error))
             return UNFIT
+        except Exception:
+            structlog.get_logger().exception("worker_failed")
+            return 1
         engine.warm_up()
         runner = EngineRunner(engine)
 
