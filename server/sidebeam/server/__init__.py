@@ -1,0 +1,1 @@
+"""The front server: validates, builds prompts, runs the draft, verify and stream loop. It holds no tensors."""

@@ -1,0 +1,155 @@
+"""What an operator can set: one frozen dataclass for each section of the file. Every default says why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What a value must satisfy beyond its type."""
+
+    low: float | None = None
+    high: float | None = None
+    choices: tuple[str, ...] = ()
+
+
+def _within(default: float, low: float, high: float | None = None) -> Any:
+    return field(default=default, metadata={"rule": Rule(low, high)})
+
+
+def _one_of(default: str, *choices: str) -> Any:
+    return field(default=default, metadata={"rule": Rule(choices=choices)})
+
+
+@dataclass(frozen=True, slots=True)
+class ServerConfig:
+    """The public endpoint."""
+
+    # A sidecar serves its own host or pod: nothing else can reach the loopback address.
+    listen: str = "127.0.0.1:50051"
+    # A history and 100,000 exclusions of ten characters take about 1.2 MB.
+    max_request_bytes: int = _within(4 << 20, 1024, 256 << 20)
+    # For callers that set none: a hundred times what an answer takes, so it ends only what is lost.
+    default_deadline_s: float = _within(10.0, 0.001)
+    # What endpoints need to learn of NOT_SERVING; a sidecar's only caller is local, and needs nothing.
+    drain_delay_s: float = _within(0.0, 0.0)
+    # Longer than the default deadline would keep streams open that no one reads any more.
+    drain_timeout_s: float = _within(10.0, 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class TargetConfig:
+    """The target workers."""
+
+    # One process batches all requests; more of them pay only with more devices.
+    replicas: int = _within(1, 1, 64)
+    # 0: all cores, shared among the replicas. A pass is compute-bound on a CPU.
+    threads: int = _within(0, 0, 1024)
+    # Requests that hold KV at once: enough to fill a pass, little enough to bound memory.
+    slots: int = _within(16, 1, 4096)
+    device: str = "cpu"
+    # Answers equal transformers' own in float32; bfloat16 is what GPUs are fast in.
+    dtype: str = _one_of("float32", "float32", "bfloat16", "float16")
+    # 0: the model's positions, up to 512. KV memory grows with it.
+    max_prompt_tokens: int = _within(0, 0)
+    # Accelerate's max_memory as JSON, {"0": "20GiB", "cpu": "64GiB"}; empty: all on `device`.
+    max_memory: str = ""
+    # Workers run elsewhere, as host:port or unix:/path; with any, none is started here.
+    addresses: list[str] = field(default_factory=list)
+    # A draft asked for between passes; a pass of tens of rows takes about as long.
+    draft_wait_ms: float = _within(20.0, 0.0, 10_000.0)
+
+
+@dataclass(frozen=True, slots=True)
+class DraftConfig:
+    """The draft worker."""
+
+    # off: no draft worker is started, and nothing is drafted for any request.
+    mode: str = _one_of("auto", "auto", "off")
+    # The draft is small: more threads cost more in hand-over than they save.
+    threads: int = _within(1, 1, 1024)
+    slots: int = _within(16, 1, 4096)
+    device: str = "cpu"
+    dtype: str = _one_of("float32", "float32", "bfloat16", "float16")
+    # A worker run elsewhere; with it, none is started here.
+    address: str = ""
+    # Before the first pass: some times what a draft takes. A later one does not pay any more.
+    first_wait_ms: float = _within(50.0, 0.0, 10_000.0)
+    # After a draft that was too late, none is waited for this long: a worker that hangs costs little.
+    pause_ms: float = _within(1000.0, 0.0)
+    # Drafts are hints, target passes are not: where cores are scarce the target goes first.
+    nice: int = _within(10, 0, 19)
+    # Provisional items are made for this many requests at a time; others go without, as under load they would
+    # compete with the target for the same cores.
+    provisional_streams: int = _within(1, 0, 4096)
+
+
+@dataclass(frozen=True, slots=True)
+class LimitsConfig:
+    """What one request may ask for."""
+
+    # A beam of 1,000 fills several passes; beyond that a batch job is meant.
+    max_top_k: int = _within(1000, 1)
+    # The bundle's max_history is used; callers may send longer ones, but not without bound.
+    max_history_items: int = _within(10_000, 1)
+    # Sixteen characters for each of 4,096 tokens; tokenizing that many takes some tens of milliseconds.
+    max_prompt_chars: int = _within(65_536, 1)
+    # A user's whole past, or a shop's out-of-stock list; bounded by max_request_bytes as well.
+    max_excluded_items: int = _within(500_000, 0)
+    # A KV slot holds 640 tree nodes: three levels of 200.
+    max_draft_beams: int = _within(200, 1)
+    # Sixteen times the slots of one replica: the last in line waits for about sixteen answers.
+    max_in_flight: int = _within(256, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class AdmissionConfig:
+    """The rate ceiling."""
+
+    # Far above what a replica answers: it stops callers that ran away, not callers that are many.
+    requests_per_second: int = _within(1000, 1, 1_000_000)
+    # Waiting longer than an answer takes helps no one.
+    max_wait_ms: float = _within(100.0, 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class SupervisionConfig:
+    """How workers are watched and restarted."""
+
+    # A worker that answers nothing for this long hangs; the longest pass takes about a second.
+    heartbeat_timeout_s: float = _within(15.0, 0.1)
+    heartbeat_interval_s: float = _within(2.0, 0.05)
+    # The first restart is at once, a crash loop slows down to one in 30 s.
+    restart_first_s: float = _within(0.1, 0.0)
+    restart_most_s: float = _within(30.0, 0.1)
+    # A worker that ran this long was not in a crash loop.
+    stable_after_s: float = _within(60.0, 0.0)
+    # A target that never became ready after so many starts is given up, and the front with it.
+    start_attempts: int = _within(3, 1)
+    # What a worker gets to end by itself before it is killed.
+    stop_grace_s: float = _within(5.0, 0.0)
+    # How often a request may be replayed: one that kills its worker must not kill them all.
+    request_attempts: int = _within(3, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class LogConfig:
+    """Logs, on stderr."""
+
+    format: str = _one_of("auto", "auto", "console", "json")
+    level: str = _one_of("info", "debug", "info", "warning", "error")
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Everything. Sections are named as in the file and in the environment, `SIDEBEAM_SECTION__KEY`."""
+
+    server: ServerConfig = field(default_factory=ServerConfig)
+    target: TargetConfig = field(default_factory=TargetConfig)
+    draft: DraftConfig = field(default_factory=DraftConfig)
+    limits: LimitsConfig = field(default_factory=LimitsConfig)
+    admission: AdmissionConfig = field(default_factory=AdmissionConfig)
+    supervision: SupervisionConfig = field(default_factory=SupervisionConfig)
+    log: LogConfig = field(default_factory=LogConfig)

@@ -1,0 +1,88 @@
+"""What one caller is sent: at most one Provisional, each depth once and in order, one Final."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
+import numpy as np
+
+from sidebeam.catalog import Catalog
+from sidebeam.server.job import Job
+from sidebeam.server.ranking import Ranking
+from sidebeam.v1 import recommendation_pb2 as pb
+from sidebeam.worker.v1 import target_pb2, tree_pb2
+
+Write = Callable[[pb.RecommendResponse], Awaitable[None]]
+
+
+class EventStream:
+    """Turns the workers' words into the caller's. A replayed search repeats depths; the caller does not see it."""
+
+    def __init__(self, job: Job, catalog: Catalog, ranking: Ranking, scoring: pb.Scoring, write: Write) -> None:
+        self._job = job
+        self._catalog = catalog
+        self._ranking = ranking
+        self._scoring = scoring
+        self._write = write
+        self._turn = asyncio.Lock()  # a call takes one message at a time
+        self._depth = 0
+        self._ended = False
+
+    async def provisional(self, tree: tree_pb2.TokenTree) -> None:
+        """Send the draft's whole items, unless the answer came first or there are none."""
+        if self._ended or not len(tree.tokens) == len(tree.parents) == len(tree.log_probs):
+            return
+        try:
+            nodes = self._catalog.resolve(np.array(tree.tokens, np.int64), np.array(tree.parents, np.int64))
+        except ValueError:  # a draft that makes no sense is no draft
+            return
+        log_probs = np.array(tree.log_probs, np.float64)
+        leaves = np.flatnonzero(self._catalog.node_leaf(nodes) >= 0)
+        leaves = leaves[np.argsort(-log_probs[leaves], kind="stable")][: self._job.top_k]
+        items = self._ranking.items(
+            self._catalog.node_leaf(nodes[leaves]), log_probs[leaves], self._job.excluded_items, self._job.top_k
+        )
+        async with self._turn:
+            if items and not self._ended:
+                await self._write(pb.RecommendResponse(provisional=pb.Provisional(items=items)))
+
+    async def beams(self, accepted: target_pb2.AcceptedBeams) -> None:
+        """Send the beams of a depth that has not been sent yet."""
+        if accepted.depth <= self._depth:
+            return
+        self._depth = accepted.depth
+        nodes, log_probs = np.array(accepted.nodes, np.int64), np.array(accepted.log_probs, np.float64)
+        event = self._ranking.beams(accepted.depth, nodes, log_probs)
+        async with self._turn:
+            await self._write(event)
+
+    async def final(self, result: target_pb2.SearchResult, draft_ns: int) -> pb.Final:
+        """Send the answer."""
+        job = self._job
+        leaves, log_probs = np.array(result.leaves, np.int64), np.array(result.log_probs, np.float64)
+        final = pb.Final(
+            items=self._ranking.items(leaves, log_probs, job.excluded_items, job.top_k),
+            passes=result.passes,
+            rows=result.rows,
+            drafted=result.drafted,
+            accepted=result.accepted,
+            scoring=self._scoring,
+            search=job.search,
+            catalog_version=self._catalog.version,
+            request_id=job.request_id,
+            times=pb.StageTimes(
+                prompt_ns=job.prompt_ns,
+                admission_ns=job.admission_ns,
+                draft_ns=draft_ns,
+                queue_ns=result.queue_ns,
+                pass_ns=result.pass_ns,
+                search_ns=result.search_ns,
+                total_ns=time.perf_counter_ns() - job.arrived_ns,
+            ),
+        )
+        async with self._turn:
+            self._ended = True
+            await self._write(pb.RecommendResponse(final=final))
+        return final

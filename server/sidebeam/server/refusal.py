@@ -1,0 +1,65 @@
+"""Every way in which the front turns a request down: status, message and details in one place."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import grpc
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
+from google.rpc import error_details_pb2, status_pb2
+
+from sidebeam.server.violation import Violation
+
+DOMAIN = "sidebeam"
+
+
+class Refusal(Exception):
+    """Ends a call with `status`, which says everything that the caller may know."""
+
+    def __init__(self, code: grpc.StatusCode, message: str, details: Sequence[Message] = ()) -> None:
+        super().__init__(message)
+        number: int = code.value[0]
+        self.code = code
+        self.status = status_pb2.Status(code=number, message=message)
+        for detail in details:
+            packed = AnyMessage()
+            packed.Pack(detail)
+            self.status.details.append(packed)
+
+
+def invalid(violations: Sequence[Violation]) -> Refusal:
+    """The request breaks rules; all of them are named."""
+    details = error_details_pb2.BadRequest(
+        field_violations=[
+            error_details_pb2.BadRequest.FieldViolation(field=each.field, description=each.description)
+            for each in violations
+        ]
+    )
+    return Refusal(grpc.StatusCode.INVALID_ARGUMENT, "; ".join(map(str, violations)), [details])
+
+
+def overloaded(reason: str, message: str, retry_after_s: float) -> Refusal:
+    """There is no room now; the caller should come back later."""
+    return Refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, message, [_reason(reason), _retry(retry_after_s)])
+
+
+def unavailable(reason: str, message: str, retry_after_s: float) -> Refusal:
+    """No target worker can answer now."""
+    return Refusal(grpc.StatusCode.UNAVAILABLE, message, [_reason(reason), _retry(retry_after_s)])
+
+
+def too_late(message: str) -> Refusal:
+    """The deadline passed."""
+    return Refusal(grpc.StatusCode.DEADLINE_EXCEEDED, message)
+
+
+def _reason(reason: str) -> error_details_pb2.ErrorInfo:
+    return error_details_pb2.ErrorInfo(reason=reason, domain=DOMAIN)
+
+
+def _retry(after_s: float) -> error_details_pb2.RetryInfo:
+    whole = math.floor(after_s)
+    return error_details_pb2.RetryInfo(retry_delay=Duration(seconds=whole, nanos=int((after_s - whole) * 1e9)))

@@ -1,0 +1,70 @@
+"""The target workers as one: each request goes to the ready replica that has the fewest."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import grpc
+
+from sidebeam.server.worker_link import WorkerLink
+from sidebeam.worker.v1 import target_pb2
+
+SERVICE = "sidebeam.worker.v1.TargetService"
+
+SearchCall = grpc.aio.StreamStreamCall[target_pb2.SearchRequest, target_pb2.SearchResponse]
+
+
+class TargetReplica:
+    """One target worker."""
+
+    def __init__(self, link: WorkerLink) -> None:
+        self.link = link
+        self._search: Callable[[], SearchCall] = link.channel.stream_stream(  # type: ignore[assignment]
+            f"/{SERVICE}/Search",
+            request_serializer=target_pb2.SearchRequest.SerializeToString,
+            response_deserializer=target_pb2.SearchResponse.FromString,
+        )
+
+    @contextmanager
+    def search(self) -> Iterator[SearchCall]:
+        """A call that counts as in flight, and is cancelled, if it has not ended, with the block."""
+        self.link.in_flight += 1
+        call = self._search()
+        try:
+            yield call
+        finally:
+            call.cancel()
+            self.link.in_flight -= 1
+
+
+class Replicas:
+    """All target workers."""
+
+    def __init__(self, replicas: Sequence[TargetReplica]) -> None:
+        self._replicas = replicas
+        self._turn = 0
+        self._changed = asyncio.Event()
+
+    @property
+    def any_ready(self) -> bool:
+        """Whether a request could be answered now."""
+        return any(replica.link.is_ready for replica in self._replicas)
+
+    def update(self) -> None:
+        """Wake those who wait for a ready replica; to be called when a link's state changes."""
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    async def acquire(self) -> TargetReplica:
+        """The ready replica with the fewest requests in flight, in turn among equals. Waits until there is one."""
+        while (replica := self._least_loaded()) is None:
+            await self._changed.wait()
+        return replica
+
+    def _least_loaded(self) -> TargetReplica | None:
+        self._turn += 1
+        n = len(self._replicas)
+        ready = [(r.link.in_flight, (i - self._turn) % n, i) for i, r in enumerate(self._replicas) if r.link.is_ready]
+        return self._replicas[min(ready)[2]] if ready else None
