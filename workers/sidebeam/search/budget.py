@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from sidebeam.search.coverage import WIDTHS, Coverage
-from sidebeam.search.pass_curve import PassCurve
+from sidebeam.search.pass_curve import LEARNING_RATE, STEP, PassCurve
 from sidebeam.search.request import DraftAdvice
 
 Ints = npt.NDArray[np.int64]
@@ -17,8 +17,9 @@ Floats64 = npt.NDArray[np.float64]
 
 CHILDREN = -1  # a level's width that means: all children of what the level above holds
 MIN_GAIN = 0.05  # of a pass: what a draft must promise, since estimates err
-LEARNING_DRAFTS = 16  # drafts to see before the measured coverage is trusted
-PROBE_EARLY, PROBE_LATE = 4, 64  # every how many requests a draft is made only to learn from it
+LEARNING_DRAFTS = 12  # drafts to see before the measured coverage is trusted
+PROBE_EARLY, PROBE_LATE = 2, 64  # every how many requests a draft is made only to learn from it
+ADVICE_HOLDS = 16  # requests: weighing all choices takes a fair part of a millisecond
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +69,12 @@ class Budget:
         self.coverage = coverage
         self._draft_ns: dict[int, float] = {}  # by draft length: width hardly matters to a small model
         self._requests = 0
+        self._advice: dict[tuple[int, int], tuple[int, DraftAdvice]] = {}  # by width and load: when it was given, what
 
     def grant(self, k: int, depth: int, must: int, levels: Sequence[Level], load: Load) -> Grant:
         """The best widths for `levels` below `must` rows, drafted at `depth`."""
-        if not levels:
-            return NOTHING
+        if all(level.ranked == 0 for level in levels):
+            return self._grant_whole(k, must, levels, load)
         options = [
             np.append(WIDTHS[: np.searchsorted(WIDTHS, level.ranked, side="right")], CHILDREN) for level in levels
         ]
@@ -88,14 +90,31 @@ class Budget:
             rows += np.where(children, self._children_rows(levels, picks, j, whole), width)
             whole &= children
             saved += covered
-        shared = float(self.curve(1)) / load.requests if load.rows else 0.0
-        one_pass = float(self.curve(load.rows + k) - self.curve(load.rows)) + shared
+        one_pass = self._pass_saved(k, load)
         gains = saved * one_pass - (self.curve(load.rows + must + rows) - self.curve(load.rows + must))
         gains[~np.isfinite(rows)] = -np.inf
         best = int(np.argmax(gains))
         if gains[best] <= MIN_GAIN * one_pass:
             return NOTHING
         return Grant(tuple(picks[best].tolist()), float(gains[best]))
+
+    def _grant_whole(self, k: int, must: int, levels: Sequence[Level], load: Load) -> Grant:
+        """How many levels are worth all their nodes, where nothing is ranked: all are covered, so only rows count."""
+        one_pass, without, rows = self._pass_saved(k, load), float(self.curve(load.rows + must)), 0
+        best = NOTHING
+        for taken, level in enumerate(levels, start=1):
+            if level.all_below is None:
+                break
+            rows += level.all_below
+            gain = taken * one_pass - (float(self.curve(load.rows + must + rows)) - without)
+            if gain > max(best.gain, MIN_GAIN * one_pass):
+                best = Grant((CHILDREN,) * taken, gain)
+        return best
+
+    def _pass_saved(self, k: int, load: Load) -> float:
+        """What a pass less is worth: the request's own rows, and its share of what any pass costs."""
+        shared = float(self.curve(1)) / load.requests if load.rows else 0.0
+        return float(self.curve(load.rows + k) - self.curve(load.rows)) + shared
 
     def _children_rows(self, levels: Sequence[Level], picks: Ints, j: int, whole: npt.NDArray[np.bool_]) -> Floats64:
         """Rows of level j if it takes all children of the level above, for every choice made there."""
@@ -107,10 +126,12 @@ class Budget:
             below[ranked] = levels[j - 1].below[above[ranked]]
         return np.where(whole, np.inf if everything is None else everything, below)
 
-    def advise(self, k: int, prompt: int, levels: Sequence[Level], load: Load, most: DraftAdvice) -> DraftAdvice:
+    def advise(
+        self, k: int, prompt: int, levels: Callable[[], Sequence[Level]], load: Load, most: DraftAdvice
+    ) -> DraftAdvice:
         """Whether the next request like this one should ask the draft model, and for how much.
 
-        `levels` are what a draft of `most` would bring. Now and then one is asked for only to keep the coverage known.
+        `levels()` is what a draft of `most` would bring. Now and then one is asked for only to keep the coverage known.
         """
         self._requests += 1
         learned = self.coverage.drafts_seen(k) >= LEARNING_DRAFTS
@@ -118,15 +139,30 @@ class Budget:
             return most
         if not learned:
             return NO_DRAFT
-        without = self.grant(k, 0, prompt, [Level(0, level.below[:1], level.all_below) for level in levels], load)
-        with_model = self.grant(k, 0, prompt, levels, load)
-        length = max((j for j, width in enumerate(with_model.widths, start=1) if width > 0), default=0)
-        draft_ns = self._draft_ns.get(length, max(self._draft_ns.values(), default=0.0))
-        if not length or with_model.gain - draft_ns <= without.gain:
-            return NO_DRAFT
-        return DraftAdvice(max(with_model.widths), length)
+        key = (k, load.requests.bit_length())
+        known = self._advice.get(key)
+        if known is None or known[0] <= self._requests - ADVICE_HOLDS:
+            known = self._advice[key] = (self._requests, self._best_draft(k, prompt, levels(), load))
+        return known[1]
+
+    def _best_draft(self, k: int, prompt: int, levels: Sequence[Level], load: Load) -> DraftAdvice:
+        unranked = [Level(0, level.below[:1], level.all_below) for level in levels]
+        best, advice = self.grant(k, 0, prompt, unranked, load).gain, NO_DRAFT
+        for length in range(1, len(levels) + 1):
+            grant = self.grant(k, 0, prompt, [*levels[:length], *unranked[length:]], load)
+            gain = grant.gain - self._draft_time(length)
+            if gain > best and max(grant.widths, default=0) > 0:
+                best, advice = gain, DraftAdvice(max(grant.widths), length)
+        return advice
 
     def observe_draft(self, length: int, ns: int) -> None:
         """Take in how long a draft of that length took."""
         known = self._draft_ns.get(length, float(ns))
-        self._draft_ns[length] = 0.9 * known + 0.1 * ns
+        self._draft_ns[length] = known + LEARNING_RATE * (min(float(ns), STEP * known) - known)
+
+    def _draft_time(self, length: int) -> float:
+        """Expected time of a draft; a length never tried is judged by the nearest that was, in proportion."""
+        if not self._draft_ns:
+            return 0.0
+        nearest = min(self._draft_ns, key=lambda known: abs(known - length))
+        return self._draft_ns[nearest] * length / nearest

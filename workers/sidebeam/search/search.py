@@ -127,14 +127,19 @@ class Search:
 
     def advice(self, budget: Budget, load: Load, default_beams: int) -> DraftAdvice:
         """The draft that would pay for a next request like this one."""
-        trie, length = self.tree.catalog.trie, self.tree.catalog.depth - 1
-        most = DraftAdvice(max(default_beams, self.request.top_k), length)
-        nodes = np.diff(trie.level)  # [L + 1] nodes of each depth
+        most = DraftAdvice(max(default_beams, self.request.top_k), self.tree.catalog.depth - 1)
+        k, prompt = self.request.top_k, len(self.request.prompt)
+        return budget.advise(k, prompt, lambda: self._levels_of(most), load, most)
+
+    def _levels_of(self, draft: DraftAdvice) -> list[Level]:
+        """What a draft below the prompt could be expected to bring, by the trie's mean fan-out."""
+        nodes = np.diff(self.tree.catalog.trie.level)  # [L + 1] nodes of each depth
         levels = []
-        for depth, all_below in zip(range(1, length + 1), self._catalog_sizes(np.array([ROOT])), strict=True):
-            fan_out = nodes[depth + 1] / nodes[depth] if depth < length else 0.0
-            levels.append(Level(most.beams, np.ceil(np.arange(most.beams + 1) * fan_out).astype(np.int64), all_below))
-        return budget.advise(self.request.top_k, len(self.request.prompt), levels, load, most)
+        for depth, all_below in enumerate(self._catalog_sizes(np.array([ROOT])), start=1):
+            fan_out = nodes[depth + 1] / nodes[depth] if depth < draft.length else 0.0
+            below = np.ceil(np.arange(draft.beams + 1) * fan_out).astype(np.int64)
+            levels.append(Level(draft.beams, below, all_below))
+        return levels
 
     def _expand(self, nodes: Ints, values: Floats) -> None:
         if self._scoring == "catalog":
@@ -196,20 +201,22 @@ class Search:
         Left out: what is scored, what leads to no live item, and what hangs below nothing that is scored or goes along.
         """
         inner = int(self.tree.catalog.trie.level[-2])
-        above, taken = must, [must]
+        above, taken = must, [NONE]
+        going = set(must.tolist())
         for j, width in enumerate(widths):
             if width == CHILDREN:
                 level, _ = self.tree.children(np.sort(above[above < inner]))
                 level = level[level < inner]
             else:
                 level = model[j][:width] if j < len(model) else NONE
-                parents = self.tree.catalog.trie.parents(level)
-                reached = np.isin(parents, np.concatenate(taken))
-                reached |= np.fromiter((self.tree.is_scored(p) for p in parents.tolist()), np.bool_, len(parents))
-                level = level[reached]
+                parents = self.tree.catalog.trie.parents(level).tolist()
+                level = level[
+                    np.array([parent in going or self.tree.is_scored(parent) for parent in parents], np.bool_)
+                ]
             if self.tree.live is not None:
                 level = level[self.tree.is_alive(level)]
             above = level
-            taken.append(self.tree.unscored(level))
-        drafted = np.concatenate(taken[1:]) if len(taken) > 1 else NONE
-        return drafted[~np.isin(drafted, must)] if len(drafted) else NONE
+            unscored = self.tree.unscored(level)
+            taken.append(unscored[np.array([node not in going for node in unscored.tolist()], np.bool_)])
+            going.update(unscored.tolist())
+        return np.concatenate(taken)
