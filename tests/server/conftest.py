@@ -143,7 +143,8 @@ def wait_until() -> Callable[[Callable[[], Any], float], None]:
 @pytest.fixture(scope="session")
 def sidecar(tiny_bundle: Path) -> Iterator[Sidecar]:
     """One sidecar for all tests that leave it as it is; both workers are up, and no draft is ever late."""
-    with running(tiny_bundle, draft__first_wait_ms=10_000, target__draft_wait_ms=10_000) as one:
+    patient = {"draft__first_wait_ms": 10_000, "target__draft_wait_ms": 10_000}
+    with running(tiny_bundle, draft__provisional="always", **patient) as one:
         until(lambda: one.events("worker_up", worker="draft"), START_S)
         yield one
 

@@ -20,6 +20,7 @@ from sidebeam.bundle import Bundle, PromptBuilder, Tokenizer, open_catalog
 from sidebeam.server.admission import Admission
 from sidebeam.server.config import Config
 from sidebeam.server.fleet import Fleet
+from sidebeam.server.guesses import Guesses
 from sidebeam.server.loop import Loop
 from sidebeam.server.ranking import Ranking
 from sidebeam.server.recommendation_service import RecommendationService
@@ -92,7 +93,8 @@ class Application:
         )
         ranking = Ranking(self._catalog, self._prompts)
         scoring = SCORINGS[self._bundle.scoring]
-        loop = Loop(self._fleet.replicas, self._fleet.draft, self._catalog, ranking, scoring, self._config)
+        guesses = Guesses(self._config.draft, self._fleet.has_spare_cores)
+        loop = Loop(self._fleet.replicas, self._fleet.draft, self._catalog, ranking, scoring, self._config, guesses)
         admission = Admission(self._config.admission, self._config.limits.max_in_flight)
         service = RecommendationService(loop, admission, lambda: self._rules, ranking, self._config)
         recommendation_pb2_grpc.add_RecommendationServiceServicer_to_server(service, server)  # type: ignore[no-untyped-call]

@@ -81,9 +81,13 @@ class DraftConfig:
     pause_ms: float = _within(1000.0, 0.0)
     # Drafts are hints, target passes are not: where cores are scarce the target goes first.
     nice: int = _within(10, 0, 19)
-    # Provisional items are made for this many requests at a time; others go without, as under load they would
-    # compete with the target for the same cores.
-    provisional_streams: int = _within(1, 0, 4096)
+    # auto: always where a core is left for the draft worker; else a guess would slow down the target, and is made
+    # only for a request that comes after quiet_ms without any.
+    provisional: str = _one_of("auto", "auto", "always", "off")
+    # Some times what an answer takes: callers that wait for each other's answers never leave such a gap.
+    quiet_ms: float = _within(100.0, 0.0)
+    # Guesses that are made at a time; under load drafts for first passes go before them.
+    provisional_streams: int = _within(1, 1, 4096)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,6 @@ class DraftWorker:
 
     def __init__(self, link: WorkerLink, pause_s: float) -> None:
         self.link = link
-        self.provisional = 0
         self._pause_s = pause_s
         self._paused_until = 0.0
         self._propose: Callable[[], ProposeCall] = link.channel.stream_stream(  # type: ignore[assignment]

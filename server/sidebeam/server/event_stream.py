@@ -10,7 +10,7 @@ import numpy as np
 
 from sidebeam.catalog import Catalog
 from sidebeam.server.job import Job
-from sidebeam.server.ranking import Ranking
+from sidebeam.server.ranking import Floats, Ints, Ranking
 from sidebeam.v1 import recommendation_pb2 as pb
 from sidebeam.worker.v1 import target_pb2, tree_pb2
 
@@ -50,18 +50,14 @@ class EventStream:
 
     async def beams(self, accepted: target_pb2.AcceptedBeams) -> None:
         """Send the beams of a depth that has not been sent yet."""
-        if accepted.depth <= self._depth:
-            return
-        self._depth = accepted.depth
         nodes, log_probs = np.array(accepted.nodes, np.int64), np.array(accepted.log_probs, np.float64)
-        event = self._ranking.beams(accepted.depth, nodes, log_probs)
-        async with self._turn:
-            await self._write(event)
+        await self._beams(accepted.depth, nodes, log_probs)
 
     async def final(self, result: target_pb2.SearchResult, draft_ns: int) -> pb.Final:
-        """Send the answer."""
+        """Send the last beams and the answer made of them."""
         job = self._job
         leaves, log_probs = np.array(result.leaves, np.int64), np.array(result.log_probs, np.float64)
+        await self._beams(self._catalog.depth, self._catalog.leaf_node(leaves), log_probs)
         final = pb.Final(
             items=self._ranking.items(leaves, log_probs, job.excluded_items, job.top_k),
             passes=result.passes,
@@ -86,3 +82,11 @@ class EventStream:
             self._ended = True
             await self._write(pb.RecommendResponse(final=final))
         return final
+
+    async def _beams(self, depth: int, nodes: Ints, log_probs: Floats) -> None:
+        if depth <= self._depth:
+            return
+        self._depth = depth
+        event = self._ranking.beams(depth, nodes, log_probs)
+        async with self._turn:
+            await self._write(event)

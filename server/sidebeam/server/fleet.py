@@ -50,6 +50,7 @@ class Fleet:
         self._changed = changed
         self._give_up = give_up
         self._vocab_size: int | None = None
+        self._threads = config.target.threads or max(1, (os.cpu_count() or 1) // config.target.replicas)
         self._stack = AsyncExitStack()
         self._workers: dict[str, LocalWorker] = {}
         self._links = self._target_links()
@@ -62,16 +63,24 @@ class Fleet:
         for link in self._links:
             worker = self._workers.get(link.name)
             self._stack.push_async_callback(link.close)
-            self._spawn(link.watch(_ignore if worker is None else worker.kill))
             if worker is not None:
                 self._stack.push_async_callback(worker.stop)
                 self._spawn(worker.run())
+            self._spawn(link.watch(_ignore if worker is None else worker.kill))
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._stack.aclose()
+
+    @property
+    def has_spare_cores(self) -> bool:
+        """Whether the draft worker can run beside the target workers without taking their cores."""
+        target, draft = self._config.target, self._config.draft
+        if target.addresses or draft.address or target.device != "cpu" or draft.device != "cpu":
+            return True
+        return self._threads * target.replicas + draft.threads <= (os.cpu_count() or 1)
 
     def kill(self) -> None:
         """End all local workers at once."""
@@ -91,15 +100,14 @@ class Fleet:
             )
             for i, address in enumerate(addresses)
         ]
-        threads = settings.threads or max(1, (os.cpu_count() or 1) // settings.replicas)
-        arguments = [*self._arguments(settings, threads), "--draft-wait-ms", str(settings.draft_wait_ms)]
+        arguments = [*self._arguments(settings, self._threads), "--draft-wait-ms", str(settings.draft_wait_ms)]
         if settings.max_prompt_tokens:
             arguments += ["--max-prompt-tokens", str(settings.max_prompt_tokens)]
         if settings.max_memory:
             arguments += ["--max-memory", settings.max_memory]
         if not settings.addresses:
             for link in links:
-                self._employ(TARGET, arguments, threads, link, needed=True)
+                self._employ(TARGET, arguments, self._threads, link, needed=True)
         return links
 
     def _draft_link(self) -> WorkerLink | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 
 import grpc
@@ -13,6 +14,7 @@ from sidebeam.catalog import Catalog
 from sidebeam.server.config import Config
 from sidebeam.server.draft_worker import DraftSession, DraftWorker
 from sidebeam.server.event_stream import EventStream, Write
+from sidebeam.server.guesses import Guesses
 from sidebeam.server.job import Job
 from sidebeam.server.ranking import Ranking
 from sidebeam.server.refusal import too_late, unavailable
@@ -47,6 +49,7 @@ class Loop:
         ranking: Ranking,
         scoring: pb.Scoring,
         config: Config,
+        guesses: Guesses,
     ) -> None:
         self._replicas = replicas
         self._draft = draft
@@ -54,6 +57,7 @@ class Loop:
         self._ranking = ranking
         self._scoring = scoring
         self._config = config
+        self._guesses = guesses
         self._advice: dict[int, target_pb2.DraftAdvice] = {}  # by top_k, which is bounded
 
     async def answer(self, job: Job, write: Write) -> pb.Final:
@@ -61,19 +65,20 @@ class Loop:
         stream = EventStream(job, self._catalog, self._ranking, self._scoring, write)
         drafter = self._draft if job.draft.mode != pb.DRAFT_MODE_OFF else None
         session = None if drafter is None else drafter.open(job.prompt, job.excluded_leaves)
-        hints: asyncio.Task[None] | None = None
+        guessing: asyncio.Task[None] | None = None
         try:
-            async with asyncio.timeout_at(job.deadline):
-                first = await self._first_draft(job, session)
-                if session is not None and self._may_guess():
-                    hints = asyncio.create_task(self._guess(job, session, stream, max(first.beams, job.top_k)))
-                result = await self._search(job, first, session, stream)
-            return await stream.final(result, 0 if session is None else session.draft_ns)
+            with self._guesses.arrival() as may_guess:
+                async with asyncio.timeout_at(job.deadline):
+                    first = await self._first_draft(job, session)
+                    if may_guess and session is not None and drafter is not None and drafter.is_prompt:
+                        guessing = asyncio.create_task(self._guess(job, session, stream, first.beams))
+                    result = await self._search(job, first, session, stream)
+                return await stream.final(result, 0 if session is None else session.draft_ns)
         except TimeoutError:
             raise self._timed_out(job) from None
         finally:
-            if hints is not None:
-                hints.cancel()
+            if guessing is not None:
+                guessing.cancel()
             if session is not None:
                 session.close()
 
@@ -108,23 +113,13 @@ class Loop:
             return None
         return answer.result()
 
-    def _may_guess(self) -> bool:
-        draft = self._draft
-        return draft is not None and draft.is_prompt and draft.provisional < self._config.draft.provisional_streams
-
     async def _guess(self, job: Job, session: DraftSession, stream: EventStream, beams: int) -> None:
         """Send provisional items as soon as the draft has them; runs beside the search."""
-        assert self._draft is not None
-        beams = min(beams, self._config.limits.max_draft_beams)
-        self._draft.provisional += 1
-        try:
+        beams = min(max(beams, job.top_k), self._config.limits.max_draft_beams)
+        with self._guesses.making(), suppress(grpc.aio.BaseError):  # the caller may have gone: not this task's affair
             response = await session.ask(draft_pb2.ProposeRequest(beams=beams, length=self._catalog.depth))
             if response is not None:
                 await stream.provisional(response.tree)
-        except grpc.aio.BaseError:
-            return  # the caller has gone; the request's own coroutine deals with it
-        finally:
-            self._draft.provisional -= 1
 
     async def _search(
         self, job: Job, first: FirstDraft, session: DraftSession | None, stream: EventStream

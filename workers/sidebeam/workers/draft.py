@@ -6,13 +6,16 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 import grpc
-import structlog
 
-from sidebeam.bundle import Bundle, BundleError, Tokenizer, open_catalog
+from sidebeam.bundle import Bundle, Tokenizer, open_catalog
 from sidebeam.workers.arguments import worker_parser
-from sidebeam.workers.process import UNFIT, prepare, serve
+from sidebeam.workers.process import load, prepare, serve
+
+if TYPE_CHECKING:
+    from sidebeam.engine import DraftModel
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -23,37 +26,35 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from sidebeam.engine import load_draft
-    from sidebeam.models import ModelError
     from sidebeam.worker.v1 import draft_pb2_grpc
     from sidebeam.workers.draft_servicer import DraftServicer
 
-    try:
-        bundle = Bundle.open(args.bundle)
-        catalog = open_catalog(bundle, Tokenizer.open(bundle.tokenizer))
-        draft = load_draft(
-            bundle,
-            catalog,
-            device=args.device,
-            dtype=args.dtype,
-            threads=args.threads,
-            slots=args.slots,
-            max_prompt_tokens=args.max_prompt_tokens,
-        )
-    except (BundleError, ModelError, ValueError) as error:
-        structlog.get_logger().error("worker_unfit", reason=str(error))
-        return UNFIT
-    except Exception:
-        structlog.get_logger().exception("worker_failed")
-        return 1
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="draft") as executor:
-        executor.submit(draft.warm_up).result()
+        draft = load(lambda: _warm_draft(args), executor)
 
         def register(server: grpc.aio.Server, fail: Callable[[], None]) -> None:
             servicer = DraftServicer(draft, executor)
             draft_pb2_grpc.add_DraftServiceServicer_to_server(servicer, server)  # type: ignore[no-untyped-call]
 
         return serve(args.listen, register)
+
+
+def _warm_draft(args: argparse.Namespace) -> DraftModel:
+    from sidebeam.engine import load_draft
+
+    bundle = Bundle.open(args.bundle)
+    catalog = open_catalog(bundle, Tokenizer.open(bundle.tokenizer))
+    draft = load_draft(
+        bundle,
+        catalog,
+        device=args.device,
+        dtype=args.dtype,
+        threads=args.threads,
+        slots=args.slots,
+        max_prompt_tokens=args.max_prompt_tokens,
+    )
+    draft.warm_up()
+    return draft
 
 
 if __name__ == "__main__":

@@ -9,7 +9,9 @@ import os
 import signal
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 import grpc
 import structlog
@@ -19,6 +21,8 @@ from sidebeam.logs import configure
 UNFIT = 2  # exit code: bundle, model or flags do not fit; starting again cannot help
 STOP_GRACE_S = 1.0  # the front has drained its requests before it stops a worker
 MAX_MESSAGE_BYTES = 64 << 20  # a million excluded leaves take 4 MB; the front bounds what callers may send
+
+T = TypeVar("T")
 
 Register = Callable[[grpc.aio.Server, Callable[[], None]], None]
 """Adds a service to a server; the second argument ends the process, for a service that cannot go on."""
@@ -35,6 +39,18 @@ def prepare(args: argparse.Namespace) -> None:
         os.nice(args.nice)
     if args.lifeline:
         threading.Thread(target=_follow_parent, name="lifeline", daemon=True).start()
+
+
+def load(work: Callable[[], T], thread: ThreadPoolExecutor) -> T:
+    """What `work` loads and warms up in that thread. If it fails, the log says why, and SystemExit is raised."""
+    try:
+        return thread.submit(work).result()
+    except ValueError as error:  # of the bundle, the model or the flags: they are worded for users
+        structlog.get_logger().error("worker_unfit", reason=str(error))
+        raise SystemExit(UNFIT) from error
+    except Exception as error:
+        structlog.get_logger().exception("worker_failed")
+        raise SystemExit(1) from error
 
 
 def serve(listen: str, register: Register) -> int:

@@ -6,15 +6,19 @@ import argparse
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import grpc
-import structlog
 
-from sidebeam.bundle import Bundle, BundleError, Tokenizer, open_catalog
+from sidebeam.bundle import Bundle, Tokenizer, open_catalog
 from sidebeam.workers.arguments import memory_plan, worker_parser
-from sidebeam.workers.process import UNFIT, prepare, serve
+from sidebeam.workers.process import load, prepare, serve
+
+if TYPE_CHECKING:
+    from sidebeam.engine import Engine
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -35,35 +39,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from sidebeam.engine import EngineRunner, load_target
-    from sidebeam.models import ModelError
+    from sidebeam.engine import EngineRunner
     from sidebeam.worker.v1 import target_pb2_grpc
     from sidebeam.workers.target_servicer import TargetServicer
 
     with ExitStack() as stack:
         offload = args.max_memory and stack.enter_context(tempfile.TemporaryDirectory(prefix="sidebeam-offload-"))
-        try:
-            bundle = Bundle.open(args.bundle)
-            catalog = open_catalog(bundle, Tokenizer.open(bundle.tokenizer))
-            engine = load_target(
-                bundle,
-                catalog,
-                device=args.device,
-                dtype=args.dtype,
-                threads=args.threads,
-                slots=args.slots,
-                max_prompt_tokens=args.max_prompt_tokens,
-                max_memory=args.max_memory,
-                offload_folder=Path(offload) if offload else None,
-            )
-        except (BundleError, ModelError, ValueError) as error:
-            structlog.get_logger().error("worker_unfit", reason=str(error))
-            return UNFIT
-        except Exception:
-            structlog.get_logger().exception("worker_failed")
-            return 1
-        engine.warm_up()
-        runner = EngineRunner(engine)
+        # A thread that once computed in parallel keeps its team of threads, and OpenMP's teams are fast only while
+        # they are no more than the cores. So this thread loads, measures and ends; the runner's alone remains.
+        with ThreadPoolExecutor(max_workers=1) as loading:
+            runner = EngineRunner(load(lambda: _warm_engine(args, Path(offload) if offload else None), loading))
 
         def register(server: grpc.aio.Server, fail: Callable[[], None]) -> None:
             runner.start()
@@ -73,6 +58,26 @@ def _run(args: argparse.Namespace) -> int:
         code = serve(args.listen, register)
         runner.close()
         return code
+
+
+def _warm_engine(args: argparse.Namespace, offload: Path | None) -> Engine:
+    from sidebeam.engine import load_target
+
+    bundle = Bundle.open(args.bundle)
+    catalog = open_catalog(bundle, Tokenizer.open(bundle.tokenizer))
+    engine = load_target(
+        bundle,
+        catalog,
+        device=args.device,
+        dtype=args.dtype,
+        threads=args.threads,
+        slots=args.slots,
+        max_prompt_tokens=args.max_prompt_tokens,
+        max_memory=args.max_memory,
+        offload_folder=offload,
+    )
+    engine.warm_up()
+    return engine
 
 
 if __name__ == "__main__":

@@ -68,7 +68,8 @@ class TargetServicer(target_pb2_grpc.TargetServiceServicer):
         try:
             async for event in stream:
                 if isinstance(event, AcceptedBeams):
-                    await context.write(wire.accepted_beams(event))
+                    if event.depth < self._catalog.depth:  # the last beams are the result, which comes with them
+                        await context.write(wire.accepted_beams(event))
                 elif isinstance(event, DraftWanted):
                     await context.write(wire.draft_wanted(event, self._catalog))
                     tree = await answers.next(self._draft_wait_s)

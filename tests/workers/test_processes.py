@@ -1,0 +1,134 @@
+"""Worker processes by themselves: what they refuse, and how they end."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+
+import grpc
+import pytest
+
+from sidebeam.worker.v1 import draft_pb2, target_pb2, tree_pb2
+
+START_S = 60
+
+
+def start(kind, bundle, socket, *flags):
+    command = [sys.executable, "-m", f"sidebeam.workers.{kind}", "--bundle", str(bundle), "--threads", "1"]
+    return subprocess.Popen(
+        [*command, "--listen", f"unix:{socket}", "--log-format", "json", *flags],
+        stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Starts a worker and opens a channel to it; both end with the test."""
+    started = []
+
+    def run_one(kind, bundle, *flags):
+        process = start(kind, bundle, tmp_path / kind, *flags)
+        channel = grpc.insecure_channel(f"unix:{tmp_path / kind}", options=(("grpc.max_reconnect_backoff_ms", 100),))
+        started.append((process, channel))
+        service = f"/sidebeam.worker.v1.{kind.capitalize()}Service"
+        describe = channel.unary_unary(
+            f"{service}/Describe", tree_pb2.DescribeRequest.SerializeToString, tree_pb2.DescribeResponse.FromString
+        )
+        return process, channel, describe(tree_pb2.DescribeRequest(), wait_for_ready=True, timeout=START_S).info
+
+    yield run_one
+    for process, channel in started:
+        channel.close()
+        process.kill()
+        process.communicate()
+
+
+def search(channel, **fields):
+    call = channel.stream_stream(
+        "/sidebeam.worker.v1.TargetService/Search",
+        target_pb2.SearchRequest.SerializeToString,
+        target_pb2.SearchResponse.FromString,
+    )
+    return call(iter([target_pb2.SearchRequest(open=target_pb2.OpenSearch(**fields))]), timeout=20)
+
+
+def test_a_target_describes_itself_and_refuses_another_catalog(run, tiny_bundle):
+    process, channel, info = run("target", tiny_bundle, "--slots", "3", "--max-prompt-tokens", "40")
+    assert (info.vocab_size, info.slots, info.max_prompt_tokens) == (27, 3, 40)
+    assert info.kv_bytes > 0
+    assert list(info.curve_rows) == sorted(info.curve_rows)
+    assert len(info.curve_ns) == len(info.curve_rows) > 3
+    with pytest.raises(grpc.RpcError) as caught:
+        list(search(channel, prompt=[1], top_k=2, catalog_version="another"))
+    assert caught.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+    assert info.catalog_version in caught.value.details()
+    for prompt in ([], [1] * 41):
+        with pytest.raises(grpc.RpcError) as caught:
+            list(search(channel, prompt=prompt, top_k=2, catalog_version=info.catalog_version))
+        assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    events = list(search(channel, prompt=[1], top_k=2, catalog_version=info.catalog_version))
+    assert [event.beams.depth for event in events[:-1]] == [1, 2, 3]
+    assert len(events[-1].result.leaves) == 2
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == 0
+
+
+def test_a_draft_gives_trees_until_its_slots_are_taken(run, tiny_bundle):
+    _, channel, info = run("draft", tiny_bundle, "--slots", "1")
+    assert info.vocab_size == 27
+    call = channel.stream_stream(
+        "/sidebeam.worker.v1.DraftService/Propose",
+        draft_pb2.ProposeRequest.SerializeToString,
+        draft_pb2.ProposeResponse.FromString,
+    )
+
+    opening = draft_pb2.ProposeRequest(prompt=[1, 4], beams=3, length=2)
+    first, whole = list(call(iter([opening, draft_pb2.ProposeRequest(beams=3, length=4)]), timeout=20))
+    assert len(first.tree.tokens) == 3 + 3
+    assert len(whole.tree.tokens) == 4 * 3
+    assert whole.draft_ns > 0
+
+    release = threading.Event()
+
+    def one_and_wait():
+        yield opening
+        release.wait(20)
+
+    holder = call(one_and_wait(), timeout=20)
+    next(holder)
+    with pytest.raises(grpc.RpcError) as caught:
+        list(call(iter([draft_pb2.ProposeRequest(prompt=[1], beams=1, length=1)]), timeout=20))
+    assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    release.set()
+    assert list(holder) == []
+    assert len(list(call(iter([draft_pb2.ProposeRequest(prompt=[1], beams=1, length=1)]), timeout=20))) == 1
+
+
+@pytest.mark.parametrize("kind", ["target", "draft"])
+def test_a_worker_ends_with_its_parent(run, tiny_bundle, kind):
+    process, _, _ = run(kind, tiny_bundle, "--lifeline")
+    process.stdin.close()
+    process.stdin = None
+    assert process.wait(10) == 0
+
+
+def test_a_worker_without_a_lifeline_does_not_mind_its_standard_input(run, tiny_bundle):
+    process, _, _ = run("draft", tiny_bundle)
+    process.stdin.close()
+    process.stdin = None
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(1)
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [(["--bundle", "/no/such/folder"], "no such folder"), (["--max-prompt-tokens", "99"], "1 to 61"),
+     (["--dtype", "int3"], "invalid choice"), (["--threads", "0"], "at least 1"), (["--max-memory", "{"], "not JSON")],
+)  # fmt: skip
+def test_a_target_that_cannot_be_ends_with_code_2(tiny_bundle, tmp_path, flags, words):
+    process = start("target", tiny_bundle, tmp_path / "s", *flags)
+    _, said = process.communicate(timeout=START_S)
+    assert process.returncode == 2
+    assert words in said
