@@ -118,3 +118,14 @@ def test_the_curve_is_measured_over_the_rows_that_fit() -> None:
     curve = PassCurve.measure(ran.append, lambda: next(clock), 100, repeats=2)
     assert max(ran) == 96
     assert [rows for rows, _ in curve.points()] == list(KNOTS)
+
+
+def test_a_level_that_a_later_pass_gets_for_nothing_is_worth_nothing() -> None:
+    coverage = learned(1, [[4, 8, 8]] * 50)
+    levels = [ranked(40), ranked(40), ranked(40)]
+    budget = Budget(MEMORY_BOUND, coverage)
+    assert budget.grant(1, 0, 20, levels, Load()).widths[1] > 0
+    for _ in range(200):
+        budget.observe_passes(1, [0, 1, 2])  # nodes of depth 3 always come along with those of depth 2
+        budget.observe_passes(1, [0, 3])
+    assert budget.grant(1, 0, 60, levels[:2], Load()).widths[1:] == (0,)

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import torch
 from accelerate import dispatch_model, infer_auto_device_map
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.utils import logging as transformers_logging
 
@@ -48,7 +49,7 @@ def load_model(
             local_files_only=True,
             use_safetensors=True,
         ).eval()
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise ModelError(f"{path.name}: cannot be loaded: {error}") from error
     _check(model, path)
     if max_memory is None:

@@ -18,6 +18,8 @@ from sidebeam.models.tree_attention import PassPlan, Segment
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
 
+PLAIN_FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
+
 
 @dataclass(frozen=True, slots=True)
 class Pack:
@@ -49,6 +51,7 @@ class PackedModel:
         self._head = model.get_output_embeddings()
         self.device = _input_device(model)
         self.config = model.config
+        self._plain = model.config.model_type in PLAIN_FAMILIES and not hasattr(self._decoder, "_hf_hook")
         self._alphabet = torch.from_numpy(alphabet)
         self._cut = None if normalise else _cut_head(self._head, self._alphabet)
         if cpu_kernels.are_available(model):
@@ -58,12 +61,9 @@ class PackedModel:
     @torch.inference_mode()
     def score(self, pack: Pack) -> Floats:
         """One pass. Returns the wanted entries [C], float32, on the host: the pass's only device-to-host copy."""
-        hidden = self._decoder(
-            input_ids=torch.from_numpy(pack.tokens)[None].to(self.device),  # [1, T]
-            position_ids=torch.from_numpy(pack.positions)[None].to(self.device),  # [1, T]
-            use_cache=False,
-            plan=PassPlan(self.slots, pack.segments),
-        ).last_hidden_state  # [1, T, hidden]
+        tokens = torch.from_numpy(pack.tokens)[None].to(self.device)  # [1, T]
+        positions = torch.from_numpy(pack.positions)[None].to(self.device)  # [1, T]
+        hidden = self._hidden(tokens, positions, PassPlan(self.slots, pack.segments))  # [1, T, hidden]
         if not len(pack.heads):
             return np.zeros(0, np.float32)
         rows = hidden[0, torch.from_numpy(pack.heads).to(hidden.device)]  # [R, hidden]
@@ -79,6 +79,28 @@ class PackedModel:
             wanted = wanted - logits.logsumexp(dim=-1)[row]
         result: Floats = wanted.cpu().numpy()
         return result
+
+    def _hidden(self, tokens: Tensor, positions: Tensor, plan: PassPlan) -> Tensor:
+        """Last hidden states. The decoder's own forward spends some tenths of a millisecond on masks and caches that
+        are not used here; the families below are known to be embedding, layers and norm, and nothing else."""
+        decoder = self._decoder
+        if not self._plain:
+            out: Tensor = decoder(
+                input_ids=tokens, position_ids=positions, use_cache=False, plan=plan
+            ).last_hidden_state
+            return out
+        hidden: Tensor = decoder.embed_tokens(tokens)
+        rotary = decoder.rotary_emb(hidden, position_ids=positions)
+        for layer in decoder.layers:
+            hidden = layer(
+                hidden,
+                attention_mask=None,
+                position_ids=positions,
+                position_embeddings=rotary,
+                use_cache=False,
+                plan=plan,
+            )
+        return decoder.norm(hidden)  # type: ignore[no-any-return]
 
 
 def _input_device(model: Any) -> torch.device:

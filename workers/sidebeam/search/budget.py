@@ -58,15 +58,17 @@ NO_DRAFT = DraftAdvice(0, 0)
 class Budget:
     """Minimises the expected time to finish what is open.
 
-    A level is covered when every beam of that depth was drafted. Each level covered, with all above it, saves the
-    request's K rows in a pass, and its share of what a pass costs however few its rows. Levels are won or lost
-    together rather than independently, so the chance of several is that of the worst; all children of a covered level
-    are covered for sure. Under load the share shrinks while a row keeps its price, so the grant shrinks to nothing.
+    A level is covered when every beam of that depth was drafted. Levels are won or lost together rather than
+    independently, so the chance of several is that of the worst; all children of a covered level are covered for
+    sure. What covering a level saves is learned: how many passes requests of this width needed from that depth on,
+    and from the next. A pass saved is worth the request's K rows in it, and its share of what a pass costs however
+    few its rows. Under load the share shrinks while a row keeps its price, so the grant shrinks to nothing.
     """
 
     def __init__(self, curve: PassCurve, coverage: Coverage) -> None:
         self.curve = curve
         self.coverage = coverage
+        self._passes: dict[int, dict[int, float]] = {}  # by width and depth: passes needed from there on
         self._draft_ns: dict[int, float] = {}  # by draft length: width hardly matters to a small model
         self._requests = 0
         self._advice: dict[tuple[int, int], tuple[int, DraftAdvice]] = {}  # by width and load: when it was given, what
@@ -74,7 +76,7 @@ class Budget:
     def grant(self, k: int, depth: int, must: int, levels: Sequence[Level], load: Load) -> Grant:
         """The best widths for `levels` below `must` rows, drafted at `depth`."""
         if all(level.ranked == 0 for level in levels):
-            return self._grant_whole(k, must, levels, load)
+            return self._grant_whole(k, depth, must, levels, load)
         options = [
             np.append(WIDTHS[: np.searchsorted(WIDTHS, level.ranked, side="right")], CHILDREN) for level in levels
         ]
@@ -89,7 +91,7 @@ class Budget:
             covered = np.where(children, covered, np.minimum(covered, chance))
             rows += np.where(children, self._children_rows(levels, picks, j, whole), width)
             whole &= children
-            saved += covered
+            saved += covered * self._passes_saved(k, depth + j + 1, depth + len(levels) + 1)
         one_pass = self._pass_saved(k, load)
         gains = saved * one_pass - (self.curve(load.rows + must + rows) - self.curve(load.rows + must))
         gains[~np.isfinite(rows)] = -np.inf
@@ -98,15 +100,16 @@ class Budget:
             return NOTHING
         return Grant(tuple(picks[best].tolist()), float(gains[best]))
 
-    def _grant_whole(self, k: int, must: int, levels: Sequence[Level], load: Load) -> Grant:
+    def _grant_whole(self, k: int, depth: int, must: int, levels: Sequence[Level], load: Load) -> Grant:
         """How many levels are worth all their nodes, where nothing is ranked: all are covered, so only rows count."""
         one_pass, without, rows = self._pass_saved(k, load), float(self.curve(load.rows + must)), 0
-        best = NOTHING
+        best, saved = NOTHING, 0.0
         for taken, level in enumerate(levels, start=1):
             if level.all_below is None:
                 break
             rows += level.all_below
-            gain = taken * one_pass - (float(self.curve(load.rows + must + rows)) - without)
+            saved += self._passes_saved(k, depth + taken, depth + len(levels) + 1)
+            gain = saved * one_pass - (float(self.curve(load.rows + must + rows)) - without)
             if gain > max(best.gain, MIN_GAIN * one_pass):
                 best = Grant((CHILDREN,) * taken, gain)
         return best
@@ -115,6 +118,18 @@ class Budget:
         """What a pass less is worth: the request's own rows, and its share of what any pass costs."""
         shared = float(self.curve(1)) / load.requests if load.rows else 0.0
         return float(self.curve(load.rows + k) - self.curve(load.rows)) + shared
+
+    def _passes_saved(self, k: int, depth: int, length: int) -> float:
+        """Passes that a request is spared whose nodes of `depth` are covered, over one whose nodes above it are."""
+        known = self._passes.get(int(k).bit_length(), {})
+        return known.get(depth, float(length - depth)) - known.get(depth + 1, float(length - depth - 1))
+
+    def observe_passes(self, k: int, depths: Sequence[int]) -> None:
+        """Take in at which depth each pass of a request had to score, in turn."""
+        known = self._passes.setdefault(int(k).bit_length(), {})
+        for i, depth in enumerate(depths):
+            needed = float(len(depths) - i)
+            known[depth] = known.get(depth, needed) + LEARNING_RATE * (needed - known.get(depth, needed))
 
     def _children_rows(self, levels: Sequence[Level], picks: Ints, j: int, whole: npt.NDArray[np.bool_]) -> Floats64:
         """Rows of level j if it takes all children of the level above, for every choice made there."""

@@ -52,6 +52,7 @@ class Search:
         self._model_drafter = ModelDrafter(length)
         self._drafted_nodes: list[Ints] = []
         self._drafts: list[_Draft] = []
+        self._depths: list[int] = []  # at which each pass had to score
         self._fresh = False
         self._asked = -1
         self._last = AcceptedBeams(0, np.array([ROOT]), np.zeros(1, np.float32))
@@ -116,7 +117,7 @@ class Search:
         return accepted
 
     def learn(self, budget: Budget, accepted: list[AcceptedBeams]) -> None:
-        """Tell the budget which drafted nodes the target wanted."""
+        """Tell the budget which drafted nodes the target wanted and, at the end, what it took."""
         inner = self.tree.catalog.depth
         for beams in accepted:
             for draft in self._drafts:
@@ -124,6 +125,8 @@ class Search:
                 if beams.depth < inner and 1 <= level <= len(draft.levels):
                     k = self.request.top_k
                     budget.coverage.observe(k, draft.depth, level, draft.levels[level - 1], beams.nodes)
+        if self.answer is not None and self.request.draft.mode == "auto" and self.request.contract == "beam":
+            budget.observe_passes(self.request.top_k, self._depths)
 
     def advice(self, budget: Budget, load: Load, default_beams: int) -> DraftAdvice:
         """The draft that would pay for a next request like this one."""
@@ -163,6 +166,7 @@ class Search:
             return NONE
         model = self._model_drafter.levels(self.tree, must) if settings.drafter == "model" else []
         depth = int(self.tree.catalog.trie.depth_of(must[:1])[0])
+        self._depths.append(depth)
         if model and self._fresh:
             self._drafts.append(_Draft(depth, model))
         if settings.mode == "explicit":
