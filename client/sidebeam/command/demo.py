@@ -31,6 +31,7 @@ from sidebeam.training.progress import ProgressBar
 SUMMARY = "train, serve and query a small synthetic world"
 
 TOP_K = 10
+PAUSE_S = 0.3  # customers come one by one; on two cores the sidecar guesses only when it is not busy
 SHOWN = 3  # beams and provisional items in a line
 COMPARED = 24  # users of the side-by-side comparison
 SHORTEST = 6  # items that a shown user has bought before
@@ -217,6 +218,7 @@ async def _show(console: Console, address: str, bundle: Path, requests: int) -> 
         console.print(f"A sidecar serves {len(titles):,} items of {bundle} on {address}.")
         story = Story(console, client, titles)
         for number, customer in enumerate(customers[:requests], start=1):
+            await asyncio.sleep(PAUSE_S)
             await story.request(f"Request {number} of {requests}", customer)
         await story.comparison(customers[:COMPARED])
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -117,16 +117,21 @@ class Engine:
             ticket.search.offer(tree)
         ticket.awaits_draft = False
 
-    def step(self) -> list[tuple[Ticket, SearchEvent]]:
-        """One pass over all open searches. Returns what happened, in order."""
+    def step(self, on_packed: Callable[[], None] = lambda: None) -> list[tuple[Ticket, SearchEvent]]:
+        """One pass over all open searches. Returns what happened, in order.
+
+        `on_packed` is called when the pass is about to start, from where on the interpreter is mostly free.
+        """
         self._admit()
         events = list(self._ask_for_drafts())
         start = time.perf_counter_ns()
         rows = self._schedule()
         if not rows:
             return events
+        pack = self._pack(rows)
+        on_packed()
         packed = time.perf_counter_ns()
-        values = self._model.score(self._pack(rows))
+        values = self._model.score(pack)
         scored = time.perf_counter_ns()
         events += self._settle(rows, values)
         total = sum(row.placement.segment.rows for row in rows)

@@ -27,6 +27,7 @@ class EngineRunner:
         self._closing = False
         self._failure: BaseException | None = None
         self._streams: dict[Ticket, SearchStream] = {}
+        self._events: list[tuple[Ticket, SearchEvent]] = []  # not handed over yet
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._run, name="target-passes", daemon=True)
 
@@ -58,15 +59,19 @@ class EngineRunner:
                 while self._commands:
                     self._commands.popleft()()
                 if self.engine.is_idle:
+                    self._flush()
                     self._wake.wait()
                     self._wake.clear()
                     continue
-                self._deliver(self.engine.step())
+                # Events wait until the next pass is under way: handing them over wakes the event loop, which would
+                # take the interpreter from the packing of that pass.
+                self._events += self.engine.step(self._flush)
         except BaseException as error:
             self._failure = error
         self._post([(stream, None) for stream in self._streams.values()])
 
-    def _deliver(self, events: list[tuple[Ticket, SearchEvent]]) -> None:
+    def _flush(self) -> None:
+        events, self._events = self._events, []
         posts: list[tuple[SearchStream, SearchEvent | BaseException | None]] = []
         for ticket, event in events:
             stream = self._streams.get(ticket)
