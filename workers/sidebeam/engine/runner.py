@@ -65,7 +65,8 @@ class EngineRunner:
                     continue
                 # Events wait until the next pass is under way: handing them over wakes the event loop, which would
                 # take the interpreter from the packing of that pass.
-                self._events += self.engine.step(self._flush)
+                events = self.engine.step(self._flush)
+                self._events.extend(events)
         except BaseException as error:
             self._failure = error
         self._post([(stream, None) for stream in self._streams.values()])
