@@ -39,16 +39,16 @@ def requests_for(recommender: Recommender, prompts: list[np.ndarray], k: int, ki
 
 
 def assert_equal(result: SearchResult, wanted: tuple[list[int], np.ndarray]) -> bool:
-    """Items, order and log-probs. Items within 1e-6 of one another may swap: rounding differs between pass shapes."""
+    """Log-probs at every rank, and of every item. Returns whether the items stand in the same order, too.
+
+    Float32 rounds differently in passes of different shapes, so items closer than that may change places.
+    """
     leaves, log_probs = wanted
     np.testing.assert_allclose(result.log_probs, log_probs, atol=TOLERANCE)
-    if result.leaves.tolist() == leaves:
-        return True
     scores = dict(zip(leaves, log_probs.tolist(), strict=True))
-    assert set(result.leaves.tolist()) == set(leaves)
     for leaf, score in zip(result.leaves.tolist(), result.log_probs.tolist(), strict=True):
-        assert scores[leaf] == pytest.approx(score, abs=1e-5)
-    return False
+        assert scores.get(leaf, log_probs[-1]) == pytest.approx(score, abs=TOLERANCE)
+    return result.leaves.tolist() == leaves
 
 
 @pytest.mark.slow
@@ -67,7 +67,7 @@ def test_three_hundred_users_whatever_is_drafted(
         for at in range(0, len(requests), IN_FLIGHT):
             together += recommender.search(requests[at : at + IN_FLIGHT])
         swapped += sum(not assert_equal(result, want) for result, want in zip(together, wanted, strict=True))
-        assert swapped <= 2, f"{kind}: {swapped} of {2 * len(prompts)} answers in another order than generate's"
+        assert swapped <= len(prompts) // 100, f"{kind}: {swapped} answers in another order than generate's"
 
 
 def whole_catalog_scores(baseline: GenerateBaseline, recommender: Recommender, prompt: np.ndarray) -> np.ndarray:
