@@ -44,6 +44,13 @@ def assert_same(result: SearchResult, leaves: list[int], log_probs: np.ndarray) 
     assert result.leaves.tolist() == leaves
 
 
+@pytest.fixture(params=["torch", "oneDNN"])
+def kernels(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both sets of CPU kernels, whichever is the faster on this machine."""
+    monkeypatch.setattr("sidebeam.models.cpu_kernels.wins_race", lambda _: request.param == "oneDNN")
+
+
+@pytest.mark.usefixtures("kernels")
 def test_equal_to_generate(
     family: str, catalog: Catalog, bundle_of: Callable[..., Bundle], model_folder: Callable[[str], Path]
 ) -> None:
@@ -57,6 +64,7 @@ def test_equal_to_generate(
                 assert_same(result, *wanted)
 
 
+@pytest.mark.usefixtures("kernels")
 def test_equal_to_generate_with_many_requests_in_flight(
     catalog: Catalog, bundle_of: Callable[..., Bundle], model_folder: Callable[[str], Path]
 ) -> None:

@@ -113,7 +113,6 @@ def test_a_few_users_in_every_run(
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.xfail(reason="resident memory grows by 0.3 MB a request at first; KV does not", strict=False)
 def test_memory_does_not_grow_over_two_thousand_requests(recommender: Recommender, prompts: list[np.ndarray]) -> None:
     import psutil
 
