@@ -44,10 +44,10 @@ def assert_same(result: SearchResult, leaves: list[int], log_probs: np.ndarray) 
     assert result.leaves.tolist() == leaves
 
 
-@pytest.fixture(params=["torch", "oneDNN"])
+@pytest.fixture(params=["torch", "packed"])
 def kernels(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both sets of CPU kernels, whichever is the faster on this machine."""
-    monkeypatch.setattr("sidebeam.models.cpu_kernels.wins_race", lambda _: request.param == "oneDNN")
+    monkeypatch.setattr("sidebeam.models.cpu_kernels.wins_race", lambda _: request.param == "packed")
 
 
 @pytest.mark.usefixtures("kernels")

@@ -1,4 +1,4 @@
-"""oneDNN's kernels: right for every size of pass, and few sizes in all."""
+"""Packed layers are right for every size of pass, though they were packed for one."""
 
 from __future__ import annotations
 
@@ -19,11 +19,14 @@ def test_a_packed_layer_equals_its_own(rows: int, bias: bool) -> None:
         torch.testing.assert_close(cpu_kernels.PackedLinear(layer.weight, layer.bias)(x), layer(x))
 
 
-def test_passes_are_rounded_up_to_a_few_sizes_and_by_a_quarter_at_most() -> None:
-    sizes = [cpu_kernels.padded(rows) for rows in range(1, 2049)]
-    assert all(rows <= size <= rows * 1.25 for rows, size in enumerate(sizes, start=1))
-    assert len(set(sizes)) == 40
-    assert cpu_kernels.padded(0) == 0
+def test_layers_that_share_a_product_keep_their_own_outputs() -> None:
+    torch.manual_seed(0)
+    layers = [nn.Linear(16, size) for size in (24, 8, 8)]
+    product = cpu_kernels.SharedProduct(layers)
+    with torch.inference_mode():
+        for x in (torch.randn(1, 5, 16), torch.randn(1, 2, 16)):
+            for part, layer in enumerate(layers):
+                torch.testing.assert_close(cpu_kernels.SharedLinear(product, part)(x), layer(x))
 
 
 def test_a_model_without_linear_layers_keeps_its_own() -> None:

@@ -1,8 +1,7 @@
-"""Other modules for small passes on a CPU, put in place of a model's own; the modelling code stays as it is.
+"""Faster linear layers for small passes on a CPU, put in place of a model's own; the modelling code stays as it is.
 
-A pass of some tens of rows spends its time reading weights and launching small kernels. Weights laid out once for
-oneDNN, one product instead of three for q, k and v, and a norm in one call: on processors for which torch's own BLAS
-is not tuned, passes are up to 1.5 times as fast with them; on others slower. So the two are raced before the choice.
+Before a product of some tens of rows, a BLAS spends about as long laying the weights out for its kernels as it then
+spends on the product. Here they are laid out once, and q, k and v (gate and up) share a product.
 """
 
 from __future__ import annotations
@@ -12,27 +11,25 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 GROUPS = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))  # siblings that are fed the same tensor
-PLAIN_NORMS = ("LlamaRMSNorm", "MistralRMSNorm", "Qwen2RMSNorm", "Qwen3RMSNorm")  # x / rms(x) * weight, nothing else
-TYPICAL_ROWS = 32  # oneDNN lays the weights out for products of about this many rows; others are right, too
-RACE_ROWS, RACE_ROUNDS = (8, TYPICAL_ROWS), 15
-MIN_LEAD = 1.25  # won by less, the race says little about passes, whose weights are read from farther away
+RACE_ROWS, RACE_ROUNDS = (1, 8, 32), 15
 
 
 class PackedLinear(nn.Module):
-    """y = x W^T + b with W in oneDNN's own layout; float32 on the CPU, for inference only."""
+    """y = x W^T + b with W in MKL's own layout; float32 on the CPU, for inference only."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
         super().__init__()
-        self._packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach().contiguous(), TYPICAL_ROWS)
+        self._packed = torch.ops.mkl._mkl_reorder_linear_weight(weight.detach().contiguous(), RACE_ROWS[-1])
+        self._shape = weight.new_zeros(1, 1).expand(weight.shape)  # only its shape is read
         self._bias = None if bias is None else bias.detach()
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., in] to [..., out]."""
-        y: Tensor = torch.ops.mkldnn._linear_pointwise(x, self._packed, self._bias, "none", [], "")
+        rows = x.numel() // x.shape[-1]  # the layout fits any number of them; torch wants to be told which
+        y: Tensor = torch.ops.mkl._mkl_linear(x, self._packed, self._shape, self._bias, rows)
         return y
 
 
@@ -74,49 +71,27 @@ class SharedLinear(nn.Module):
         return self._product.output(self._part, x)
 
 
-class FusedNorm(nn.Module):
-    """RMSNorm in one call."""
-
-    def __init__(self, weight: Tensor, epsilon: float) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(weight.detach(), requires_grad=False)
-        self._epsilon = epsilon
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Same shape out as in."""
-        return F.rms_norm(x, self.weight.shape, self.weight, self._epsilon)
-
-
 def pay(model: Any) -> bool:
     """Whether `model` is faster with them here: float32, all on the CPU, no offloading hooks, and the race won."""
     parameters = list(model.parameters())
     return (
-        torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-        and hasattr(torch.ops.mkldnn, "_reorder_linear_weight")
+        hasattr(torch.ops.mkl, "_mkl_linear")
         and all(p.device.type == "cpu" and p.dtype == torch.float32 for p in parameters)
         and not any(hasattr(module, "_hf_hook") for module in model.modules())
         and wins_race([module for module in model.get_decoder().modules() if type(module) is nn.Linear])
     )
 
 
-def padded(rows: int) -> int:
-    """The pass size that `rows` are rounded up to: oneDNN compiles, and keeps, a kernel for every size it meets.
-
-    Four sizes per power of two.
-    """
-    step = 1 << max(0, (rows - 1).bit_length() - 3)
-    return -(-rows // step) * step
-
-
 @torch.inference_mode()
 def wins_race(linears: list[nn.Linear]) -> bool:
-    """Whether oneDNN's product beats torch's own by MIN_LEAD, for the largest of the layers."""
+    """Whether the packed product agrees with torch's own and beats it, for the largest of the layers."""
     if not linears:
         return False
     largest = max(linears, key=lambda linear: linear.weight.numel())
     packed = PackedLinear(largest.weight, largest.bias)
-    inputs = [torch.ones(1, rows, largest.in_features) for rows in RACE_ROWS]
-    return _best_time(largest, inputs) > MIN_LEAD * _best_time(packed, inputs)
+    inputs = [torch.linspace(-1, 1, rows * largest.in_features).view(rows, -1) for rows in RACE_ROWS]
+    agree = all(torch.allclose(packed(x), largest(x), rtol=1e-4, atol=1e-4) for x in inputs)
+    return agree and _best_time(packed, inputs) < _best_time(largest, inputs)
 
 
 def _best_time(layer: Callable[[Tensor], Tensor], inputs: list[Tensor]) -> int:
@@ -130,7 +105,7 @@ def _best_time(layer: Callable[[Tensor], Tensor], inputs: list[Tensor]) -> int:
 
 
 def install(model: Any) -> None:
-    """Replace linear layers and norms below `model`; what is not known stays as it is."""
+    """Replace linear layers below `model`; what is not known stays as it is."""
     for parent in list(model.modules()):
         children = dict(parent.named_children())
         for names in GROUPS:
@@ -142,5 +117,3 @@ def install(model: Any) -> None:
         for name, child in parent.named_children():
             if type(child) is nn.Linear:
                 setattr(parent, name, PackedLinear(child.weight, child.bias))
-            elif type(child).__name__ in PLAIN_NORMS:
-                setattr(parent, name, FusedNorm(child.weight, float(child.variance_epsilon)))

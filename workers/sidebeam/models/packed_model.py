@@ -54,20 +54,19 @@ class PackedModel:
         self._plain = model.config.model_type in PLAIN_FAMILIES and not hasattr(self._decoder, "_hf_hook")
         self._alphabet = torch.from_numpy(alphabet)
         self._cut = None if normalise else _cut_head(self._head, self._alphabet)
-        self._padded = cpu_kernels.pay(model)
-        if self._padded:
+        if cpu_kernels.pay(model):
             cpu_kernels.install(model)
             self._head = model.get_output_embeddings()
 
     @torch.inference_mode()
     def score(self, pack: Pack) -> Floats:
         """One pass. Returns the wanted entries [C], float32, on the host: the pass's only device-to-host copy."""
-        tokens = self._pad(pack.tokens)[None].to(self.device)  # [1, T]
-        positions = self._pad(pack.positions)[None].to(self.device)  # [1, T]
+        tokens = torch.from_numpy(pack.tokens)[None].to(self.device)  # [1, T]
+        positions = torch.from_numpy(pack.positions)[None].to(self.device)  # [1, T]
         hidden = self._hidden(tokens, positions, PassPlan(self.slots, pack.segments))  # [1, T, hidden]
         if not len(pack.heads):
             return np.zeros(0, np.float32)
-        rows = hidden[0, self._pad(pack.heads).to(hidden.device)]  # [R, hidden]
+        rows = hidden[0, torch.from_numpy(pack.heads).to(hidden.device)]  # [R, hidden]
         row, token = torch.from_numpy(pack.row), torch.from_numpy(pack.token)
         if self._cut is not None:
             logits = F.linear(rows, *self._cut).float()  # [R, alphabet]
@@ -80,10 +79,6 @@ class PackedModel:
             wanted = wanted - logits.logsumexp(dim=-1)[row]
         result: Floats = wanted.cpu().numpy()
         return result
-
-    def _pad(self, values: Ints) -> Tensor:
-        more = cpu_kernels.padded(len(values)) - len(values) if self._padded else 0
-        return torch.from_numpy(np.pad(values, (0, more)) if more else values)
 
     def _hidden(self, tokens: Tensor, positions: Tensor, plan: PassPlan) -> Tensor:
         """Last hidden states. The decoder's own forward spends some tenths of a millisecond on masks and caches that

@@ -91,7 +91,7 @@ def tree_attention(
     keys, values = plan.slots.layer(int(module.layer_idx), key)  # type: ignore[arg-type]
     kv_heads, dim = key.shape[1], key.shape[3]
     group = query.shape[1] // kv_heads
-    out = torch.zeros_like(query)  # rows of no segment fill the pass up to a size
+    out = torch.empty_like(query)
     for i, segment in enumerate(plan.segments):
         rows = slice(segment.start, segment.start + segment.rows)
         k, v = keys[segment.slot], values[segment.slot]  # [kv_heads, cells, dim]
