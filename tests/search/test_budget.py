@@ -58,6 +58,8 @@ def test_load_shrinks_the_grant_to_nothing() -> None:
 
 def test_coverage_counts_a_draft_only_where_it_can_tell() -> None:
     coverage = Coverage()
+    coverage.observe(9, 0, 1, np.arange(4), np.array([7]), exhausted=True)  # no width would have brought 7
+    assert coverage.chances(9, 0, 1).max() == 0
     for _ in range(200):
         coverage.observe(5, 0, 1, np.arange(8), np.array([2, 9]))  # a draft of 8 that missed node 9
     chances = coverage.chances(5, 0, 1)
@@ -79,19 +81,37 @@ def test_the_model_is_asked_once_it_has_shown_that_it_pays() -> None:
     most = DraftAdvice(40, 3)
     levels = [ranked(40), ranked(40), ranked(40)]
     new = Budget(MEMORY_BOUND, Coverage())
-    advice = [new.advise(1, 20, lambda: levels, Load(), most) for _ in range(2 * PROBE_EARLY)]
+    advice = [new.advise(1, 20, lambda: (levels, []), Load(), most) for _ in range(2 * PROBE_EARLY)]
     assert advice.count(most) == 2
     assert set(advice) == {most, NO_DRAFT}  # only probes until it is known
 
     trusted = Budget(MEMORY_BOUND, learned(1, [[4, 8, 8]] * (LEARNING_DRAFTS * 3)))
     trusted.observe_draft(3, 1_000_000)
-    asked = trusted.advise(1, 20, lambda: levels, Load(), most)
+    asked = trusted.advise(1, 20, lambda: (levels, []), Load(), most)
     assert asked.length >= 1
     assert 4 <= asked.beams <= 40
     for _ in range(500):
         trusted.observe_draft(3, 10**12)
-    later = [trusted.advise(1, 20, lambda: levels, Load(), most) for _ in range(60)]
+    later = [trusted.advise(1, 20, lambda: (levels, []), Load(), most) for _ in range(60)]
     assert later[-10:].count(NO_DRAFT) >= 9  # a draft that takes longer than it saves
+
+
+def test_what_the_prompt_names_is_preferred_to_a_model_that_costs_more() -> None:
+    most = DraftAdvice(40, 3)
+    levels = [ranked(40)] * 3
+    budget = Budget(MEMORY_BOUND, learned(1, [[4, 500, 500]] * (LEARNING_DRAFTS * 3)))
+    budget.observe_draft(3, 3_000_000)
+    for _ in range(50):
+        budget.prompt_coverage.observe(1, 0, 1, np.arange(8), np.array([3]), exhausted=True)
+    named = [ranked(8), ranked(0), ranked(0)]
+    assert budget.grant_named(1, 20, lambda: named, Load()).widths[0] == 4
+    assert budget.reads_prompts(1)
+    assert budget.advise(1, 20, lambda: (levels, named), Load(), most) == NO_DRAFT
+    for _ in range(500):  # people change: the prompt says nothing any more
+        budget.prompt_coverage.observe(1, 0, 1, np.arange(8), np.array([100]), exhausted=True)
+    later = [budget.advise(1, 20, lambda: (levels, named), Load(), most) for _ in range(60)]
+    assert budget.grant_named(1, 20, lambda: named, Load()) == NOTHING
+    assert later[-1].beams >= 4
 
 
 def test_the_curve_interpolates_and_never_falls() -> None:

@@ -4,8 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 
-from sidebeam.catalog import Catalog
-from sidebeam.search import Budget, Coverage, DraftSettings, DraftTree, Load, PassCurve, Search, SearchRequest
+from sidebeam.catalog import ROOT, Catalog
+from sidebeam.search import (
+    Budget,
+    Coverage,
+    DraftSettings,
+    DraftTree,
+    Load,
+    PassCurve,
+    ScoredTree,
+    Search,
+    SearchRequest,
+)
+from sidebeam.search.drafter import PromptDrafter
 from sidebeam.search.search import EXACT_WIDTH
 
 from .oracle import Oracle, plain_beam_search, play
@@ -92,3 +103,16 @@ def test_exact_scores_what_the_proof_needs_and_at_most_one_batch_more() -> None:
         bound = search.answer.log_probs[-1]  # type: ignore[union-attr]
         needed = 1 + int((everything.tree.score[inner] > bound).sum())  # the root and every prefix above the bound
         assert needed <= search.tree.n_scored <= needed + EXACT_WIDTH * 2
+
+
+def test_the_prompt_drafter_reads_items_latest_first() -> None:
+    catalog = Catalog.build(["a", "b", "c"], [[3, 10, 20], [3, 11, 21], [4, 10, 22]])
+    trie = catalog.trie
+    prompt = np.array([1, 3, 10, 20, 99, 4, 10, 22, 4, 11, 3, 11, 21])  # 4, 11 is no item; 99 no token of one
+    drafter = PromptDrafter(catalog, prompt)
+    tree = ScoredTree(catalog, None)
+    depth1, depth2 = drafter.levels(tree, np.array([ROOT]))
+    assert trie.tokens(depth1).tolist() == [3, 4]
+    assert [catalog.path(np.array([node]))[0].tolist() for node in depth2] == [[3, 11], [4, 10], [3, 10]]
+    assert drafter.levels(tree, depth1) == []
+    assert [len(level) for level in PromptDrafter(catalog, np.array([1, 2])).levels(tree, np.array([ROOT]))] == [0, 0]

@@ -76,7 +76,8 @@ class Trie:
 
     def parents(self, nodes: AnyInts) -> Ints:
         """Parent of each node; none of them may be the root."""
-        return np.searchsorted(self.first_child, nodes, side="right").astype(np.int64) - 1
+        wanted = np.asarray(nodes, self.first_child.dtype)  # of another type, all of first_child would be converted
+        return np.searchsorted(self.first_child, wanted, side="right").astype(np.int64) - 1
 
     def paths(self, nodes: AnyInts) -> Ints:
         """Nodes on the way from depth 1 down to `nodes`, which share one depth d.  # [n, d]"""
@@ -87,6 +88,13 @@ class Trie:
             columns.append(self.parents(columns[-1]))
         paths: Ints = np.stack(columns[::-1], axis=1)
         return paths
+
+    def roots(self, tokens: AnyInts) -> Ints:
+        """The node of depth 1 that each token names, -1 where none does."""
+        low, end = int(self.level[1]), int(self.level[2])
+        node = np.searchsorted(self.alphabet[self.code[low:end]], tokens) + low
+        known = self.alphabet[self.code[np.minimum(node, end - 1)]] == tokens
+        return np.where(known, node, -1)
 
     def child(self, nodes: AnyInts, tokens: AnyInts) -> Ints:
         """The child of each inner node along its token, -1 where the catalog has none."""

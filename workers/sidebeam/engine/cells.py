@@ -103,7 +103,8 @@ class Cells:
         """Additive mask of the rows in cells `first..first+n` over all cells up to theirs.  # [n, first + n]"""
         mask = np.full((n, first + n), -np.inf, np.float32)
         new_prompt = tree - first
-        mask[:new_prompt, :new_prompt] = np.triu(np.full((new_prompt, new_prompt), -np.inf, np.float32), 1)
+        if new_prompt:
+            mask[:new_prompt, :new_prompt] = np.triu(np.full((new_prompt, new_prompt), -np.inf, np.float32), 1)
         mask[new_prompt:, : len(self._prompt)] = 0
-        np.put_along_axis(mask[new_prompt:], self._ancestors[tree : first + n], 0, axis=1)
+        mask[np.arange(new_prompt, n)[:, None], self._ancestors[tree : first + n]] = 0
         return torch.from_numpy(mask)

@@ -63,10 +63,10 @@ class PackedModel:
         """One pass. Returns the wanted entries [C], float32, on the host: the pass's only device-to-host copy."""
         tokens = torch.from_numpy(pack.tokens)[None].to(self.device)  # [1, T]
         positions = torch.from_numpy(pack.positions)[None].to(self.device)  # [1, T]
-        hidden = self._hidden(tokens, positions, PassPlan(self.slots, pack.segments))  # [1, T, hidden]
+        heads = torch.from_numpy(pack.heads).to(self.device)
+        rows = self._hidden(tokens, positions, heads, PassPlan(self.slots, pack.segments))  # [R, hidden]
         if not len(pack.heads):
             return np.zeros(0, np.float32)
-        rows = hidden[0, torch.from_numpy(pack.heads).to(hidden.device)]  # [R, hidden]
         row, token = torch.from_numpy(pack.row), torch.from_numpy(pack.token)
         if self._cut is not None:
             logits = F.linear(rows, *self._cut).float()  # [R, alphabet]
@@ -80,26 +80,25 @@ class PackedModel:
         result: Floats = wanted.cpu().numpy()
         return result
 
-    def _hidden(self, tokens: Tensor, positions: Tensor, plan: PassPlan) -> Tensor:
-        """Last hidden states. The decoder's own forward spends some tenths of a millisecond on masks and caches that
-        are not used here; the families below are known to be embedding, layers and norm, and nothing else."""
+    def _hidden(self, tokens: Tensor, positions: Tensor, heads: Tensor, plan: PassPlan) -> Tensor:
+        """Last hidden states of the head rows. The decoder's own forward spends some tenths of a millisecond on masks
+        and caches that are not used here; the families below are known to be embedding, layers and norm, and nothing
+        else. Of their last layer, only the head rows go through the MLP: nobody attends to the others' outputs."""
         decoder = self._decoder
         if not self._plain:
             out: Tensor = decoder(
                 input_ids=tokens, position_ids=positions, use_cache=False, plan=plan
             ).last_hidden_state
-            return out
+            return out[0, heads.to(out.device)]
         hidden: Tensor = decoder.embed_tokens(tokens)
         rotary = decoder.rotary_emb(hidden, position_ids=positions)
-        for layer in decoder.layers:
-            hidden = layer(
-                hidden,
-                attention_mask=None,
-                position_ids=positions,
-                position_embeddings=rotary,
-                use_cache=False,
-                plan=plan,
-            )
+        of_pass = {"attention_mask": None, "position_ids": positions, "position_embeddings": rotary, "plan": plan}
+        *layers, last = decoder.layers
+        for layer in layers:
+            hidden = layer(hidden, use_cache=False, **of_pass)
+        attended, _ = last.self_attn(hidden_states=last.input_layernorm(hidden), **of_pass)
+        hidden = (hidden + attended)[0, heads]  # [R, hidden]
+        hidden = hidden + last.mlp(last.post_attention_layernorm(hidden))
         return decoder.norm(hidden)  # type: ignore[no-any-return]
 
 

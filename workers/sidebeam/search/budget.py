@@ -18,8 +18,10 @@ Floats64 = npt.NDArray[np.float64]
 CHILDREN = -1  # a level's width that means: all children of what the level above holds
 MIN_GAIN = 0.05  # of a pass: what a draft must promise, since estimates err
 LEARNING_DRAFTS = 12  # drafts to see before the measured coverage is trusted
+LEARNING_PROMPTS = 32  # reading them costs little
 PROBE_EARLY, PROBE_LATE = 2, 64  # every how many requests a draft is made only to learn from it
-ADVICE_HOLDS = 16  # requests: weighing all choices takes a fair part of a millisecond
+READ_ANYWAY = 8  # every how many requests the prompt is read though nothing in it paid
+ADVICE_HOLDS = 16  # requests: weighing all choices takes half a millisecond
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,19 +69,23 @@ class Budget:
 
     def __init__(self, curve: PassCurve, coverage: Coverage) -> None:
         self.curve = curve
-        self.coverage = coverage
+        self.coverage = coverage  # of the draft model
+        self.prompt_coverage = Coverage()  # of the items that the prompt names
         self._passes: dict[int, dict[int, float]] = {}  # by width and depth: passes needed from there on
         self._draft_ns: dict[int, float] = {}  # by draft length: width hardly matters to a small model
         self._requests = 0
         self._advice: dict[tuple[int, int], tuple[int, DraftAdvice]] = {}  # by width and load: when it was given, what
+        self._reads_prompts: dict[int, bool] = {}  # by width
+        self._at_prompt: dict[tuple[int, int, int], tuple[int, Grant]] = {}  # the same, and by rows
 
-    def grant(self, k: int, depth: int, must: int, levels: Sequence[Level], load: Load) -> Grant:
-        """The best widths for `levels` below `must` rows, drafted at `depth`."""
+    def grant(
+        self, k: int, depth: int, must: int, levels: Sequence[Level], load: Load, coverage: Coverage | None = None
+    ) -> Grant:
+        """The best widths for `levels` below `must` rows, drafted at `depth`; `coverage` is the ranking drafter's."""
         if all(level.ranked == 0 for level in levels):
             return self._grant_whole(k, depth, must, levels, load)
-        options = [
-            np.append(WIDTHS[: np.searchsorted(WIDTHS, level.ranked, side="right")], CHILDREN) for level in levels
-        ]
+        chances = [(coverage or self.coverage).chances(k, depth, j) for j in range(1, len(levels) + 1)]
+        options = [_options(level.ranked, known) for level, known in zip(levels, chances, strict=True)]
         picks = np.stack([axis.ravel() for axis in np.meshgrid(*options, indexing="ij")], axis=1)  # [choices, levels]
         rows = np.zeros(len(picks))
         covered = np.ones(len(picks))
@@ -87,7 +93,7 @@ class Budget:
         whole = np.ones(len(picks), np.bool_)  # every level so far holds all there is below the must
         for j in range(len(levels)):
             width, children = picks[:, j], picks[:, j] == CHILDREN
-            chance = np.interp(width, WIDTHS, self.coverage.chances(k, depth, j + 1))
+            chance = np.interp(width, WIDTHS, chances[j])
             covered = np.where(children, covered, np.minimum(covered, chance))
             rows += np.where(children, self._children_rows(levels, picks, j, whole), width)
             whole &= children
@@ -99,6 +105,21 @@ class Budget:
         if gains[best] <= MIN_GAIN * one_pass:
             return NOTHING
         return Grant(tuple(picks[best].tolist()), float(gains[best]))
+
+    def grant_named(self, k: int, must: int, levels: Callable[[], Sequence[Level]], load: Load) -> Grant:
+        """The widths for what the prompt names, which rides along with it; weighed anew every few requests."""
+        key = (k, load.requests.bit_length(), (load.rows + must).bit_length())
+        known = self._at_prompt.get(key)
+        if known is None or known[0] <= self._requests - ADVICE_HOLDS:
+            grant = self.grant(k, 0, must, levels(), load, self.prompt_coverage)
+            known = self._at_prompt[key] = (self._requests, grant)
+            self._reads_prompts[k] = grant != NOTHING
+        return known[1]
+
+    def reads_prompts(self, k: int) -> bool:
+        """Whether to look at all for what the prompt names: now and then, even if it did not pay the last time."""
+        known = self.prompt_coverage.drafts_seen(k) >= LEARNING_PROMPTS
+        return not known or self._reads_prompts.get(k, True) or self._requests % READ_ANYWAY == 0
 
     def _grant_whole(self, k: int, depth: int, must: int, levels: Sequence[Level], load: Load) -> Grant:
         """How many levels are worth all their nodes, where nothing is ranked: all are covered, so only rows count."""
@@ -142,11 +163,17 @@ class Budget:
         return np.where(whole, np.inf if everything is None else everything, below)
 
     def advise(
-        self, k: int, prompt: int, levels: Callable[[], Sequence[Level]], load: Load, most: DraftAdvice
+        self,
+        k: int,
+        prompt: int,
+        levels: Callable[[], tuple[Sequence[Level], Sequence[Level]]],
+        load: Load,
+        most: DraftAdvice,
     ) -> DraftAdvice:
         """Whether the next request like this one should ask the draft model, and for how much.
 
-        `levels()` is what a draft of `most` would bring. Now and then one is asked for only to keep the coverage known.
+        `levels()` is what a draft of `most` would bring, and what the prompt brings without one. Now and then a draft
+        is asked for only to keep the coverage known.
         """
         self._requests += 1
         learned = self.coverage.drafts_seen(k) >= LEARNING_DRAFTS
@@ -157,12 +184,14 @@ class Budget:
         key = (k, load.requests.bit_length())
         known = self._advice.get(key)
         if known is None or known[0] <= self._requests - ADVICE_HOLDS:
-            known = self._advice[key] = (self._requests, self._best_draft(k, prompt, levels(), load))
+            known = self._advice[key] = (self._requests, self._best_draft(k, prompt, *levels(), load))
         return known[1]
 
-    def _best_draft(self, k: int, prompt: int, levels: Sequence[Level], load: Load) -> DraftAdvice:
+    def _best_draft(
+        self, k: int, prompt: int, levels: Sequence[Level], named: Sequence[Level], load: Load
+    ) -> DraftAdvice:
         unranked = [Level(0, level.below[:1], level.all_below) for level in levels]
-        best, advice = self.grant(k, 0, prompt, unranked, load).gain, NO_DRAFT
+        best, advice = self.grant(k, 0, prompt, named, load, self.prompt_coverage).gain, NO_DRAFT
         for length in range(1, len(levels) + 1):
             grant = self.grant(k, 0, prompt, [*levels[:length], *unranked[length:]], load)
             gain = grant.gain - self._draft_time(length)
@@ -181,3 +210,10 @@ class Budget:
             return 0.0
         nearest = min(self._draft_ns, key=lambda known: abs(known - length))
         return self._draft_ns[nearest] * length / nearest
+
+
+def _options(ranked: int, chances: Floats64) -> Ints:
+    """Widths worth weighing for a level: those that cover more than the next narrower one, and all children."""
+    widths = WIDTHS[: np.searchsorted(WIDTHS, ranked, side="right")]
+    rising = np.diff(chances[: len(widths)], prepend=-1.0) > 0
+    return np.append(widths[rising], CHILDREN)

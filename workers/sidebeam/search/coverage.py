@@ -30,13 +30,16 @@ class Coverage:
     def __init__(self) -> None:
         self._records: dict[tuple[int, int, int], _Record] = {}
 
-    def observe(self, k: int, depth: int, level: int, drafted: Ints, wanted: Ints) -> None:
-        """`drafted`, best first, was made at `depth` for `level` levels below; the target then wanted `wanted`."""
+    def observe(self, k: int, depth: int, level: int, drafted: Ints, wanted: Ints, *, exhausted: bool = False) -> None:
+        """`drafted`, best first, was made at `depth` for `level` levels below; the target then wanted `wanted`.
+
+        `exhausted`: the drafter had no more to offer, so that a greater width would have brought the same.
+        """
         record = self._record(k, depth, level)
         rank = {node: i for i, node in enumerate(drafted.tolist())}
         needed = max((rank.get(node, 1 << 30) for node in wanted.tolist()), default=-1) + 1
         told = len(drafted) >= WIDTHS  # a narrow draft says nothing about wider ones, unless it held everything
-        told |= needed <= len(drafted)
+        told |= exhausted or needed <= len(drafted)
         record.hits[told] = MEMORY * record.hits[told] + (needed <= WIDTHS[told])
         record.seen[told] = MEMORY * record.seen[told] + 1
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy.typing as npt
 Floats64 = npt.NDArray[np.float64]
 
 KNOTS = (1, 2, 4, 8, 16, 32, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 2048)
+_KNOTS = np.array(KNOTS, np.float64)
 LEARNING_RATE = 0.1  # of one pass on the curve: a change of pace shows within some dozen passes
 STEP = 1.25  # the most that one pass can ask for: the curve follows the usual pass, not the one that was held up
 
@@ -42,14 +44,14 @@ class PassCurve:
     def __call__(self, rows: npt.ArrayLike) -> Floats64:
         """Expected time of a pass with that many rows, nanoseconds; 0 rows are no pass."""
         rows = np.asarray(rows, np.float64)
-        return np.where(rows > 0, np.interp(rows, KNOTS, self._ns), 0.0)
+        return np.where(rows > 0, np.interp(rows, _KNOTS, self._ns), 0.0)
 
     def observe(self, rows: int, ns: int) -> None:
         """Move the curve towards one measured pass."""
         if rows < 1 or rows > KNOTS[-1]:
             return
-        ratio = float(np.clip(ns / np.interp(rows, KNOTS, self._ns), 1 / STEP, STEP))
-        above = min(int(np.searchsorted(KNOTS, rows)), len(KNOTS) - 1)
+        ratio = min(max(ns / float(np.interp(rows, _KNOTS, self._ns)), 1 / STEP), STEP)
+        above = bisect_left(KNOTS, rows)
         near = [above] if KNOTS[above] == rows or above == 0 else [above - 1, above]
         self._ns[near] *= 1 + LEARNING_RATE * (ratio - 1)
         self._ns = _never_falling(self._ns)

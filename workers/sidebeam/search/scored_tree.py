@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import numpy.typing as npt
 
@@ -89,12 +91,11 @@ class ScoredTree:
         low = self._grow(children, log_probs)
         starts = low + np.cumsum(counts) - counts
         self._offset.update(zip(nodes.tolist(), starts.tolist(), strict=True))
-        depths = self._trie.depth_of(nodes)
-        for depth in np.unique(depths):
-            block = np.flatnonzero(depths == depth)
-            first, last = block[0], block[-1]
-            span = slice(int(starts[first]), int(starts[last] + counts[last]))
-            self._score[span] += np.repeat(self.scores_of(nodes[block]), counts[block])
+        cuts = np.searchsorted(nodes, self._trie.level).tolist()  # where each depth's nodes begin
+        for first, end in pairwise(cuts):
+            if first < end:
+                span = slice(int(starts[first]), int(starts[end - 1] + counts[end - 1]))
+                self._score[span] += np.repeat(self.scores_of(nodes[first:end]), counts[first:end])
         if self.live is not None:
             self._score[low : self._size][~self.live.alive(self.catalog, children)] = -np.inf
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from sidebeam.catalog import ROOT, Catalog, LeafFilter
 from sidebeam.search.budget import CHILDREN, Budget, Level, Load
 from sidebeam.search.contract import BeamRule, ExactRule, SelectionRule
-from sidebeam.search.drafter import CatalogDrafter, ModelDrafter
+from sidebeam.search.drafter import CatalogDrafter, ModelDrafter, PromptDrafter
 from sidebeam.search.normalise import over_children
 from sidebeam.search.request import AcceptedBeams, DraftAdvice, DraftTree, DraftWanted, Scoring, SearchRequest
 from sidebeam.search.scored_tree import NONE, ScoredTree
@@ -18,15 +18,17 @@ from sidebeam.search.scored_tree import NONE, ScoredTree
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
 
+ROOT_ONLY = np.array([ROOT])
 EXACT_WIDTH = 4  # times K: open prefixes an exact search sends into one pass
 
 
 @dataclass(frozen=True, slots=True)
 class _Draft:
-    """A model's draft as it was made, to learn later what the target wanted of it."""
+    """A ranking as it was made, to learn later what the target wanted of it."""
 
     depth: int
     levels: list[Ints]
+    by_model: bool
 
 
 class Search:
@@ -50,6 +52,7 @@ class Search:
         length = request.draft.length or catalog.depth
         self._catalog_drafter = CatalogDrafter(length, min(request.draft.beams or limit, limit))
         self._model_drafter = ModelDrafter(length)
+        self._prompt_drafter: PromptDrafter | None = None
         self._drafted_nodes: list[Ints] = []
         self._drafts: list[_Draft] = []
         self._depths: list[int] = []  # at which each pass had to score
@@ -123,8 +126,9 @@ class Search:
             for draft in self._drafts:
                 level = beams.depth - draft.depth
                 if beams.depth < inner and 1 <= level <= len(draft.levels):
-                    k = self.request.top_k
-                    budget.coverage.observe(k, draft.depth, level, draft.levels[level - 1], beams.nodes)
+                    k, coverage = self.request.top_k, budget.coverage if draft.by_model else budget.prompt_coverage
+                    drafted = draft.levels[level - 1]
+                    coverage.observe(k, draft.depth, level, drafted, beams.nodes, exhausted=not draft.by_model)
         if self.answer is not None and self.request.draft.mode == "auto" and self.request.contract == "beam":
             budget.observe_passes(self.request.top_k, self._depths)
 
@@ -132,7 +136,10 @@ class Search:
         """The draft that would pay for a next request like this one."""
         most = DraftAdvice(max(default_beams, self.request.top_k), self.tree.catalog.depth - 1)
         k, prompt = self.request.top_k, len(self.request.prompt)
-        return budget.advise(k, prompt, lambda: self._levels_of(most), load, most)
+        return budget.advise(k, prompt, lambda: (self._levels_of(most), self._named_levels()), load, most)
+
+    def _named_levels(self) -> list[Level]:
+        return self._levels(ROOT_ONLY, 0, self._named())
 
     def _levels_of(self, draft: DraftAdvice) -> list[Level]:
         """What a draft below the prompt could be expected to bring, by the trie's mean fan-out."""
@@ -143,6 +150,12 @@ class Search:
             below = np.ceil(np.arange(draft.beams + 1) * fan_out).astype(np.int64)
             levels.append(Level(draft.beams, below, all_below))
         return levels
+
+    def _named(self) -> list[Ints]:
+        """What the prompt names, looked up when first asked for."""
+        if self._prompt_drafter is None:
+            self._prompt_drafter = PromptDrafter(self.tree.catalog, self.request.prompt)
+        return self._prompt_drafter.levels(self.tree, ROOT_ONLY)
 
     def _expand(self, nodes: Ints, values: Floats) -> None:
         if self._scoring == "catalog":
@@ -168,16 +181,22 @@ class Search:
         depth = int(self.tree.catalog.trie.depth_of(must[:1])[0])
         self._depths.append(depth)
         if model and self._fresh:
-            self._drafts.append(_Draft(depth, model))
+            self._drafts.append(_Draft(depth, model, by_model=True))
         if settings.mode == "explicit":
             if settings.drafter == "model":
                 return self._below(must, model, [len(level) for level in model])
             return self._below(must, [], [CHILDREN] * len(self._catalog_drafter.levels(self.tree, must)))
         if self.request.contract == "exact":  # its open prefixes stand at all depths, and rarely need their children
             return NONE
+        rows = len(must) + (len(self.request.prompt) if depth == 0 else 0)
+        if depth == 0 and budget.reads_prompts(self.request.top_k):
+            named = self._named()
+            self._drafts.append(_Draft(depth, named, by_model=False))
+            if not (model and self._fresh):
+                grant = budget.grant_named(self.request.top_k, rows, lambda: self._levels(must, depth, named), load)
+                return self._below(must, named, list(grant.widths))
         levels = self._levels(must, depth, model if self._fresh else [])
-        prompt = len(self.request.prompt) if depth == 0 else 0
-        grant = budget.grant(self.request.top_k, depth, len(must) + prompt, levels, load)
+        grant = budget.grant(self.request.top_k, depth, rows, levels, load)
         return self._below(must, model, list(grant.widths))
 
     def _levels(self, must: Ints, depth: int, model: list[Ints]) -> list[Level]:
