@@ -79,7 +79,7 @@ async def test_every_argument_reaches_the_sidecar(peer: Any) -> None:
         )
         off = await sent(client, draft="off", history=[])
     auto = pb.DraftSettings(mode=pb.DRAFT_MODE_AUTO)
-    assert plain == pb.RecommendRequest(prompt="echo", draft=auto, search=pb.SEARCH_BEAM)
+    assert plain == pb.RecommendRequest(prompt="echo", draft=auto, search=pb.SEARCH_BEAM, final_only=True)
     assert full == pb.RecommendRequest(
         prompt="echo",
         history=pb.ItemHistory(item_ids=["12", "55"]),
@@ -88,6 +88,7 @@ async def test_every_argument_reaches_the_sidecar(peer: Any) -> None:
         excluded_item_ids=["9"],
         draft=pb.DraftSettings(mode=pb.DRAFT_MODE_EXPLICIT, beams=40, length=3, drafter=pb.DRAFTER_CATALOG),
         search=pb.SEARCH_EXACT,
+        final_only=True,
     )
     assert off.draft.mode == pb.DRAFT_MODE_OFF
     assert off.HasField("history"), "an empty history is for the sidecar to refuse, not for the client to hide"

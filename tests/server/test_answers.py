@@ -57,6 +57,13 @@ def test_events_come_in_order(caller):
     assert [event.beams.depth for event in events if event.HasField("beams")] == [1, 2, 3, 4]
 
 
+def test_a_caller_who_wants_only_the_answer_is_sent_nothing_else(caller):
+    everything = caller.events(history=history(), top_k=5)
+    (only,) = caller.events(history=history(), top_k=5, final_only=True)
+    assert ranking(only.final) == ranking(everything[-1].final)
+    assert scores(only.final) == pytest.approx(scores(everything[-1].final), abs=1e-4)
+
+
 def test_the_last_beams_are_the_answer(caller):
     events = caller.events(history=history(), top_k=5)
     beams = next(event.beams for event in events if event.HasField("beams") and event.beams.depth == 4)

@@ -60,8 +60,13 @@ class AsyncClient:
         self._closed = False
 
     async def recommend(self, **arguments: Unpack[RequestArguments]) -> Recommendation:
-        """Return the answer; see `RequestArguments` for what may be asked. Raises SidebeamError."""
-        async with self.stream(**arguments) as events:
+        """Return the answer; see `RequestArguments` for what may be asked. Raises SidebeamError.
+
+        Nothing but the answer is sent: for the events before it, there is `stream`.
+        """
+        plan = self._plan(**arguments)
+        plan.request.final_only = True
+        async with EventStream(self._recommend, plan) as events:
             return await events.answer()
 
     def stream(self, **arguments: Unpack[RequestArguments]) -> EventStream:

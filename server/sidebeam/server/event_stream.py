@@ -84,7 +84,7 @@ class EventStream:
         return final
 
     async def _beams(self, depth: int, nodes: Ints, log_probs: Floats) -> None:
-        if depth <= self._depth:
+        if depth <= self._depth or self._job.final_only:
             return
         self._depth = depth
         event = self._ranking.beams(depth, nodes, log_probs)

@@ -26,4 +26,5 @@ class Job:
     prompt_ns: int
     admission_ns: int
     arrived_ns: int  # time.perf_counter_ns
+    final_only: bool  # nobody wants the events before the answer
     deadline: float  # of the event loop's clock, seconds

@@ -70,7 +70,13 @@ class Loop:
             with self._guesses.arrival() as may_guess:
                 async with asyncio.timeout_at(job.deadline):
                     first = await self._first_draft(job, session)
-                    if may_guess and session is not None and drafter is not None and drafter.is_prompt:
+                    if (
+                        may_guess
+                        and not job.final_only
+                        and session is not None
+                        and drafter is not None
+                        and drafter.is_prompt
+                    ):
                         guessing = asyncio.create_task(self._guess(job, session, stream, first.beams))
                     result = await self._search(job, first, session, stream)
                 return await stream.final(result, 0 if session is None else session.draft_ns)
@@ -135,6 +141,7 @@ class Loop:
                 draft=job.draft,
                 tree=first.tree,
                 draft_ns=first.wait_ns,
+                result_only=job.final_only,
                 catalog_version=self._catalog.version,
             )
         )

@@ -63,6 +63,7 @@ class RecommendationService(recommendation_pb2_grpc.RecommendationServiceService
                 prompt_ns=read_at - arrived,
                 admission_ns=admitted - read_at,
                 arrived_ns=arrived,
+                final_only=request.final_only,
                 deadline=deadline,
             )
             _note(job, await self._loop.answer(job, context.write))

@@ -10,7 +10,7 @@ from types import TracebackType
 
 from sidebeam.engine.engine import Engine
 from sidebeam.engine.ticket import Ticket
-from sidebeam.search import DraftTree, SearchEvent, SearchRequest, SearchResult
+from sidebeam.search import AcceptedBeams, DraftTree, SearchEvent, SearchRequest, SearchResult
 
 
 class EngineStopped(RuntimeError):
@@ -43,11 +43,14 @@ class EngineRunner:
         if self._thread.is_alive():
             self._thread.join()
 
-    def search(self, request: SearchRequest) -> SearchStream:
-        """A stream of the search's events. Raises EngineStopped if no pass will run any more."""
+    def search(self, request: SearchRequest, result_only: bool = False) -> SearchStream:
+        """A stream of the search's events, of `result_only` without accepted beams.
+
+        Raises EngineStopped if no pass will run any more.
+        """
         if self._closing or self._failure is not None:
             raise EngineStopped("the engine has stopped") from self._failure
-        return SearchStream(self, request)
+        return SearchStream(self, request, result_only)
 
     def _submit(self, command: Callable[[], None]) -> None:
         self._commands.append(command)
@@ -76,7 +79,7 @@ class EngineRunner:
         posts: list[tuple[SearchStream, SearchEvent | BaseException | None]] = []
         for ticket, event in events:
             stream = self._streams.get(ticket)
-            if stream is None:
+            if stream is None or (stream.result_only and isinstance(event, AcceptedBeams)):
                 continue
             if isinstance(event, SearchResult):
                 del self._streams[ticket]
@@ -115,8 +118,9 @@ class SearchStream:
     Leaving the block early cancels: the rows leave the next pass and the KV slot is freed.
     """
 
-    def __init__(self, runner: EngineRunner, request: SearchRequest) -> None:
+    def __init__(self, runner: EngineRunner, request: SearchRequest, result_only: bool) -> None:
         self.request = request
+        self.result_only = result_only
         self._runner = runner
         self._events: asyncio.Queue[SearchEvent | BaseException | None] = asyncio.Queue()
         self._ticket: Ticket | None = None

@@ -54,7 +54,7 @@ class TargetServicer(target_pb2_grpc.TargetServiceServicer):
                 f"catalog_version is {opening.catalog_version!r}; this worker has {self._catalog.version!r}",
             )
         try:
-            async with self._runner.search(wire.search_request(opening, self._catalog)) as stream:
+            async with self._runner.search(wire.search_request(opening, self._catalog), opening.result_only) as stream:
                 await self._relay(stream, context)
         except EngineStopped as error:
             structlog.get_logger().error("engine_stopped", request_id=opening.request_id, exc_info=error)
