@@ -160,3 +160,15 @@ def test_a_large_catalog_stays_small() -> None:
     sids = rng.integers(0, 256, (200_000, 4)) + np.arange(4) * 256
     catalog = Catalog.build([str(i) for i in range(len(sids))], sids)
     assert catalog.nbytes / catalog.n_items <= 24
+
+
+@pytest.mark.parametrize("n", [1, 63, 64, 65, 128, 200])
+def test_a_filter_counts_over_every_word_boundary(n: int) -> None:
+    catalog = Catalog.build([str(i) for i in range(n)], [[i // 70, 100 + i // 7, 300 + i] for i in range(n)])
+    rng = np.random.default_rng(n)
+    for dead in (np.arange(n), np.arange(0), rng.choice(n, n // 2, replace=False), np.arange(n - 1, n)):
+        live = LeafFilter.without_leaves(catalog, dead)
+        assert live.n_live == n - len(dead)
+        low, high = catalog.trie.leaves(np.arange(catalog.trie.n_nodes))
+        wanted = [bool(live.live[a:b].any()) for a, b in zip(low, high, strict=True)]
+        assert live.alive(catalog, np.arange(catalog.trie.n_nodes)).tolist() == wanted

@@ -1,4 +1,4 @@
-"""Request-time exclusions: a bitmap over leaves with prefix counts, so that no prefix leads to a dead end."""
+"""Request-time exclusions: a bitmap over leaves that counts, so that no prefix leads to a dead end."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ class LeafFilter:
     """Which leaves a request may return. A node is alive iff a live leaf lies below it."""
 
     live: npt.NDArray[np.bool_]  # [leaves]
-    counts: npt.NDArray[np.int32]  # [leaves + 1] live leaves left of each leaf
+    bits: npt.NDArray[np.uint64]  # [words] the same, 64 leaves to a word, and at least one leaf's room to spare
+    before: npt.NDArray[np.int64]  # [words] live leaves left of each word
 
     @classmethod
     def without_leaves(cls, catalog: Catalog, leaves: AnyInts) -> LeafFilter:
@@ -44,9 +45,11 @@ class LeafFilter:
     @classmethod
     def of(cls, live: npt.NDArray[np.bool_]) -> LeafFilter:
         """From a bitmap over leaves."""
-        counts = np.zeros(len(live) + 1, np.int32)
-        np.cumsum(live, out=counts[1:], dtype=np.int32)
-        return cls(live, counts)
+        packed = np.zeros((len(live) // 64 + 1) * 8, np.uint8)
+        packed[: -(-len(live) // 8)] = np.packbits(live, bitorder="little")
+        bits = packed.view("<u8").astype(np.uint64, copy=False)
+        in_word = np.bitwise_count(bits).astype(np.int64)
+        return cls(live, bits, np.cumsum(in_word) - in_word)
 
     def __and__(self, other: LeafFilter) -> LeafFilter:
         return self.of(self.live & other.live)
@@ -62,9 +65,16 @@ class LeafFilter:
     @property
     def n_live(self) -> int:
         """How many leaves may be returned."""
-        return int(self.counts[-1])
+        return int(self._left_of(np.array([len(self.live)]))[0])
 
     def alive(self, catalog: Catalog, nodes: AnyInts) -> npt.NDArray[np.bool_]:
         """Whether a live leaf lies below each node."""
         low, high = catalog.trie.leaves(nodes)
-        return self.counts[high] > self.counts[low]
+        return self._left_of(high) > self._left_of(low)
+
+    def _left_of(self, leaves: Ints) -> Ints:
+        """How many live leaves lie left of each."""
+        word, bit = leaves >> 6, (leaves & 63).astype(np.uint64)
+        lower = self.bits[word] & ((np.uint64(1) << bit) - np.uint64(1))
+        left: Ints = self.before[word] + np.bitwise_count(lower)
+        return left
