@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sidebeam.search import Budget, Coverage, DraftAdvice, Load, PassCurve
-from sidebeam.search.budget import CHILDREN, LEARNING_DRAFTS, NO_DRAFT, NOTHING, PROBE_EARLY, Level
+from sidebeam.search.budget import CHILDREN, LEARNING_DRAFTS, NO_DRAFT, NOTHING, PROBE_EARLY, READ_ANYWAY, Level
 from sidebeam.search.coverage import WIDTHS
 from sidebeam.search.pass_curve import KNOTS
 
@@ -105,12 +105,17 @@ def test_what_the_prompt_names_is_preferred_to_a_model_that_costs_more() -> None
         budget.prompt_coverage.observe(1, 0, 1, np.arange(8), np.array([3]), exhausted=True)
     named = [ranked(8), ranked(0), ranked(0)]
     assert budget.grant_named(1, 20, lambda: named, Load()).widths[0] == 4
-    assert budget.reads_prompts(1)
+    assert budget.prompt_levels(1, 3) in (1, 3)
     assert budget.advise(1, 20, lambda: (levels, named), Load(), most) == NO_DRAFT
     for _ in range(500):  # people change: the prompt says nothing any more
         budget.prompt_coverage.observe(1, 0, 1, np.arange(8), np.array([100]), exhausted=True)
     later = [budget.advise(1, 20, lambda: (levels, named), Load(), most) for _ in range(60)]
     assert budget.grant_named(1, 20, lambda: named, Load()) == NOTHING
+    looks = [
+        (budget.prompt_levels(1, 3), budget.advise(1, 20, lambda: (levels, named), Load(), most)) for _ in range(64)
+    ]
+    assert sorted({look for look, _ in looks}) == [0, 3]  # a look now and then
+    assert [look for look, _ in looks].count(3) == 64 // READ_ANYWAY
     assert later[-1].beams >= 4
 
 

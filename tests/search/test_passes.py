@@ -109,10 +109,14 @@ def test_the_prompt_drafter_reads_items_latest_first() -> None:
     catalog = Catalog.build(["a", "b", "c"], [[3, 10, 20], [3, 11, 21], [4, 10, 22]])
     trie = catalog.trie
     prompt = np.array([1, 3, 10, 20, 99, 4, 10, 22, 4, 11, 3, 11, 21])  # 4, 11 is no item; 99 no token of one
-    drafter = PromptDrafter(catalog, prompt)
+    drafter = PromptDrafter(catalog, prompt, 3)
     tree = ScoredTree(catalog, None)
     depth1, depth2 = drafter.levels(tree, np.array([ROOT]))
     assert trie.tokens(depth1).tolist() == [3, 4]
     assert [catalog.path(np.array([node]))[0].tolist() for node in depth2] == [[3, 11], [4, 10], [3, 10]]
     assert drafter.levels(tree, depth1) == []
-    assert [len(level) for level in PromptDrafter(catalog, np.array([1, 2])).levels(tree, np.array([ROOT]))] == [0, 0]
+    assert len(PromptDrafter(catalog, prompt, 1).levels(tree, np.array([ROOT]))) == 1
+    assert [len(level) for level in PromptDrafter(catalog, np.array([1, 2]), 3).levels(tree, np.array([ROOT]))] == [
+        0,
+        0,
+    ]

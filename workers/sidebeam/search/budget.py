@@ -20,6 +20,7 @@ MIN_GAIN = 0.05  # of a pass: what a draft must promise, since estimates err
 LEARNING_DRAFTS = 12  # drafts to see before the measured coverage is trusted
 LEARNING_PROMPTS = 32  # reading them costs little
 PROBE_EARLY, PROBE_LATE = 2, 64  # every how many requests a draft is made only to learn from it
+MIN_COVERED = 0.25  # of answers: what a deeper level of the prompt's items must hold to be looked at
 READ_ANYWAY = 8  # every how many requests the prompt is read though nothing in it paid
 ADVICE_HOLDS = 16  # requests: weighing all choices takes half a millisecond
 
@@ -116,10 +117,14 @@ class Budget:
             self._reads_prompts[k] = grant != NOTHING
         return known[1]
 
-    def reads_prompts(self, k: int) -> bool:
-        """Whether to look at all for what the prompt names: now and then, even if it did not pay the last time."""
-        known = self.prompt_coverage.drafts_seen(k) >= LEARNING_PROMPTS
-        return not known or self._reads_prompts.get(k, True) or self._requests % READ_ANYWAY == 0
+    def prompt_levels(self, k: int, most: int) -> int:
+        """How many levels of what the prompt names are worth a look; now and then all, whatever they were worth."""
+        if self.prompt_coverage.drafts_seen(k) < LEARNING_PROMPTS or self._requests % READ_ANYWAY == 0:
+            return most
+        if not self._reads_prompts.get(k, True):
+            return 0
+        covered = [self.prompt_coverage.chances(k, 0, level)[-1] >= MIN_COVERED for level in range(1, most + 1)]
+        return max((level for level, enough in enumerate(covered, start=1) if enough), default=1)
 
     def _grant_whole(self, k: int, depth: int, must: int, levels: Sequence[Level], load: Load) -> Grant:
         """How many levels are worth all their nodes, where nothing is ranked: all are covered, so only rows count."""

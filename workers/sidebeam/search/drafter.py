@@ -57,16 +57,16 @@ class CatalogDrafter:
 class PromptDrafter:
     """Prefixes of the items that the prompt names, latest first: tastes change slowly, and looking costs nothing.
 
-    Only below the prompt itself; whatever spells a path in the trie counts as an item.
+    Only below the prompt itself; whatever spells a path in the trie counts as an item. `length` levels.
     """
 
-    def __init__(self, catalog: Catalog, prompt: Ints) -> None:
+    def __init__(self, catalog: Catalog, prompt: Ints, length: int) -> None:
         trie, latest = catalog.trie, prompt[::-1]
         nodes = trie.roots(latest)  # of depth 1, where one begins
         self._levels = [_first_of_each(nodes[nodes >= 0])]
         at = np.flatnonzero(nodes >= 0)
         nodes = nodes[at]
-        for depth in range(1, catalog.depth - 1):
+        for depth in range(1, min(length, catalog.depth - 1)):
             nodes, at = nodes[at >= depth], at[at >= depth]
             nodes = trie.child(nodes, latest[at - depth])  # position i is spelled on by i - 1, i - 2, ...
             nodes, at = nodes[nodes >= 0], at[nodes >= 0]

@@ -52,7 +52,7 @@ class Search:
         length = request.draft.length or catalog.depth
         self._catalog_drafter = CatalogDrafter(length, min(request.draft.beams or limit, limit))
         self._model_drafter = ModelDrafter(length)
-        self._prompt_drafter: PromptDrafter | None = None
+        self._named: PromptDrafter | None = None
         self._drafted_nodes: list[Ints] = []
         self._drafts: list[_Draft] = []
         self._depths: list[int] = []  # at which each pass had to score
@@ -139,7 +139,8 @@ class Search:
         return budget.advise(k, prompt, lambda: (self._levels_of(most), self._named_levels()), load, most)
 
     def _named_levels(self) -> list[Level]:
-        return self._levels(ROOT_ONLY, 0, self._named())
+        named = self._named
+        return self._levels(ROOT_ONLY, 0, [] if named is None else named.levels(self.tree, ROOT_ONLY))
 
     def _levels_of(self, draft: DraftAdvice) -> list[Level]:
         """What a draft below the prompt could be expected to bring, by the trie's mean fan-out."""
@@ -150,12 +151,6 @@ class Search:
             below = np.ceil(np.arange(draft.beams + 1) * fan_out).astype(np.int64)
             levels.append(Level(draft.beams, below, all_below))
         return levels
-
-    def _named(self) -> list[Ints]:
-        """What the prompt names, looked up when first asked for."""
-        if self._prompt_drafter is None:
-            self._prompt_drafter = PromptDrafter(self.tree.catalog, self.request.prompt)
-        return self._prompt_drafter.levels(self.tree, ROOT_ONLY)
 
     def _expand(self, nodes: Ints, values: Floats) -> None:
         if self._scoring == "catalog":
@@ -189,8 +184,9 @@ class Search:
         if self.request.contract == "exact":  # its open prefixes stand at all depths, and rarely need their children
             return NONE
         rows = len(must) + (len(self.request.prompt) if depth == 0 else 0)
-        if depth == 0 and budget.reads_prompts(self.request.top_k):
-            named = self._named()
+        if depth == 0 and (length := budget.prompt_levels(self.request.top_k, self.tree.catalog.depth - 1)):
+            self._named = PromptDrafter(self.tree.catalog, self.request.prompt, length)
+            named = self._named.levels(self.tree, must)
             self._drafts.append(_Draft(depth, named, by_model=False))
             if not (model and self._fresh):
                 grant = budget.grant_named(self.request.top_k, rows, lambda: self._levels(must, depth, named), load)
