@@ -6,7 +6,17 @@ import numpy as np
 import pytest
 
 from sidebeam.search import Budget, Coverage, DraftAdvice, Load, PassCurve
-from sidebeam.search.budget import CHILDREN, LEARNING_DRAFTS, NO_DRAFT, NOTHING, PROBE_EARLY, READ_ANYWAY, Level
+from sidebeam.search.budget import (
+    ADVICE_HOLDS,
+    CHILDREN,
+    LEARNING_DRAFTS,
+    MOST_HELD,
+    NO_DRAFT,
+    NOTHING,
+    PROBE_EARLY,
+    READ_ANYWAY,
+    Level,
+)
 from sidebeam.search.coverage import WIDTHS
 from sidebeam.search.pass_curve import KNOTS
 
@@ -46,6 +56,26 @@ def test_all_children_of_a_covered_level_come_along_when_they_are_few() -> None:
     assert grant.widths == (4, CHILDREN, 0)
     whole = Budget(MEMORY_BOUND, Coverage()).grant(10, 2, 10, [ranked(0, all_below=17)], Load())
     assert whole.widths == (CHILDREN,)
+
+
+def test_children_are_weighed_anew_every_few_requests_and_the_memory_of_it_is_bounded() -> None:
+    budget = Budget(MEMORY_BOUND, Coverage())
+    asked: list[int] = []
+
+    def levels(children: int) -> list[Level]:
+        asked.append(children)
+        return [ranked(0, all_below=children)]
+
+    for _ in range(3):
+        assert budget.grant_children(10, 2, 10, 17, lambda: levels(17), Load()).widths == (CHILDREN,)
+    assert asked == [17]
+    for _ in range(ADVICE_HOLDS):
+        budget.advise(10, 20, lambda: ([ranked(40)], []), Load(), DraftAdvice(40, 1))
+    assert budget.grant_children(10, 2, 10, 17, lambda: levels(17), Load()).widths == (CHILDREN,)
+    assert asked == [17, 17]
+    for k in range(3 * MOST_HELD):
+        budget.grant_children(k, 2, 10, 17, lambda: levels(17), Load())
+    assert len(budget._whole) <= MOST_HELD + 1
 
 
 def test_load_shrinks_the_grant_to_nothing() -> None:

@@ -21,6 +21,8 @@ LEARNING_DRAFTS = 12  # drafts to see before the measured coverage is trusted
 LEARNING_PROMPTS = 32  # reading them costs little
 PROBE_EARLY, PROBE_LATE = 2, 64  # every how many requests a draft is made only to learn from it
 MIN_COVERED = 0.25  # of answers: what a deeper level of the prompt's items must hold to be looked at
+MOST_HELD = 4096  # weighed choices
+MANY_CHILDREN = 1024  # are too many for any pass: they need not be told apart
 READ_ANYWAY = 8  # every how many requests the prompt is read though nothing in it paid
 ADVICE_HOLDS = 16  # requests: weighing all choices takes half a millisecond
 
@@ -77,6 +79,7 @@ class Budget:
         self._requests = 0
         self._advice: dict[tuple[int, int], tuple[int, DraftAdvice]] = {}  # by width and load: when it was given, what
         self._reads_prompts: dict[int, bool] = {}  # by width
+        self._whole: dict[tuple[int, int, int, int, int], tuple[int, Grant]] = {}  # the same, by depth, rows, children
         self._at_prompt: dict[tuple[int, int, int], tuple[int, Grant]] = {}  # the same, and by rows
 
     def grant(
@@ -115,6 +118,18 @@ class Budget:
             grant = self.grant(k, 0, must, levels(), load, self.prompt_coverage)
             known = self._at_prompt[key] = (self._requests, grant)
             self._reads_prompts[k] = grant != NOTHING
+        return known[1]
+
+    def grant_children(
+        self, k: int, depth: int, must: int, children: int, levels: Callable[[], Sequence[Level]], load: Load
+    ) -> Grant:
+        """How many levels to take whole below nodes with so many `children`; weighed anew every few requests."""
+        key = (k, depth, load.requests.bit_length(), (load.rows + must).bit_length(), min(children, MANY_CHILDREN))
+        known = self._whole.get(key)
+        if len(self._whole) > MOST_HELD:
+            self._whole.clear()
+        if known is None or known[0] <= self._requests - ADVICE_HOLDS:
+            known = self._whole[key] = (self._requests, self._grant_whole(k, depth, must, levels(), load))
         return known[1]
 
     def prompt_levels(self, k: int, most: int) -> int:

@@ -191,9 +191,15 @@ class Search:
             if not (model and self._fresh):
                 grant = budget.grant_named(self.request.top_k, rows, lambda: self._levels(must, depth, named), load)
                 return self._below(must, named, list(grant.widths))
-        levels = self._levels(must, depth, model if self._fresh else [])
-        grant = budget.grant(self.request.top_k, depth, rows, levels, load)
-        return self._below(must, model, list(grant.widths))
+        if model and self._fresh:
+            grant = budget.grant(self.request.top_k, depth, rows, self._levels(must, depth, model), load)
+            return self._below(must, model, list(grant.widths))
+        first, end = self.tree.catalog.trie.children(must)
+        children = int((end - first).sum())
+        grant = budget.grant_children(
+            self.request.top_k, depth, rows, children, lambda: self._levels(must, depth, []), load
+        )
+        return self._below(must, [], list(grant.widths))
 
     def _levels(self, must: Ints, depth: int, model: list[Ints]) -> list[Level]:
         """What could be drafted for every depth below `must`."""
