@@ -34,6 +34,7 @@ TOP_K = 10
 PAUSE_S = 0.3  # customers come one by one; on two cores the sidecar guesses only when it is not busy
 SHOWN = 3  # beams and provisional items in a line
 COMPARED = 24  # users of the side-by-side comparison
+LEARN = 3  # rounds before it: a new sidecar tries drafts only to learn what they are worth on this machine
 SHORTEST = 6  # items that a shown user has bought before
 START_S, STOP_S = 60.0, 15.0  # how long the sidecar may take to serve, and to drain
 CALL_S = 30.0
@@ -138,6 +139,10 @@ class Story:
 
     async def comparison(self, customers: Sequence[Customer]) -> None:
         """Asks for every customer's items with and without drafts, in turn, and prints both costs."""
+        for customer in [*customers] * LEARN:
+            await self._client.recommend(
+                history=customer.history, exclude=customer.history, top_k=TOP_K, timeout_s=CALL_S
+            )
         modes: tuple[Mode, Mode] = ("off", "auto")
         answers: dict[Mode, list[Recommendation]] = {mode: [] for mode in modes}
         took: dict[Mode, list[float]] = {mode: [] for mode in modes}
