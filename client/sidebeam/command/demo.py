@@ -262,8 +262,8 @@ def _print_next(console: Console, bundle: Path, address: str | None) -> None:
 
 
 def _keep_serving(sidecar: Sidecar) -> None:
-    print(f"Serving on {sidecar.address}; Ctrl-C stops it.", flush=True)
     try:
+        print(f"Serving on {sidecar.address}; Ctrl-C stops it.", flush=True)
         sidecar.process.wait()
     except KeyboardInterrupt:
         return
