@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from sidebeam.models import cpu_kernels
+from sidebeam.models import cpu_kernels, packed_decoder
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -19,14 +19,14 @@ def test_a_packed_layer_equals_its_own(rows: int, bias: bool) -> None:
         torch.testing.assert_close(cpu_kernels.PackedLinear(layer.weight, layer.bias)(x), layer(x))
 
 
-def test_layers_that_share_a_product_keep_their_own_outputs() -> None:
+def test_joined_layers_are_one_product_in_their_order() -> None:
     torch.manual_seed(0)
-    layers = [nn.Linear(16, size) for size in (24, 8, 8)]
-    product = cpu_kernels.SharedProduct(layers)
+    layers = [nn.Linear(16, size, bias=bias) for size, bias in ((24, True), (8, False), (8, True))]
+    x = torch.randn(5, 16)
     with torch.inference_mode():
-        for x in (torch.randn(1, 5, 16), torch.randn(1, 2, 16)):
-            for part, layer in enumerate(layers):
-                torch.testing.assert_close(cpu_kernels.SharedLinear(product, part)(x), layer(x))
+        wanted = torch.cat([layer(x) for layer in layers], dim=-1)
+        torch.testing.assert_close(cpu_kernels.join(layers)(x), wanted)
+        torch.testing.assert_close(packed_decoder.JoinedLinear(layers)(x), wanted)
 
 
 def test_a_model_without_linear_layers_keeps_its_own() -> None:

@@ -1,19 +1,20 @@
-"""Faster linear layers for small passes on a CPU, put in place of a model's own; the modelling code stays as it is.
+"""Faster linear layers for small passes on a CPU.
 
 Before a product of some tens of rows, a BLAS spends about as long laying the weights out for its kernels as it then
-spends on the product. Here they are laid out once, and q, k and v (gate and up) share a product.
+spends on the product. Here they are laid out once.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-GROUPS = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))  # siblings that are fed the same tensor
+from sidebeam.models.packed_decoder import Product, joined
+
 RACE_ROWS, RACE_ROUNDS = (1, 8, 32), 15
 
 
@@ -29,46 +30,8 @@ class PackedLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[..., in] to [..., out]."""
         rows = x.numel() // x.shape[-1]  # the layout fits any number of them; torch wants to be told which
-        y: Tensor = torch.ops.mkl._mkl_linear(x, self._packed, self._shape, self._bias, rows)
+        y: Tensor = torch.ops.mkl._mkl_linear.default(x, self._packed, self._shape, self._bias, rows)
         return y
-
-
-class SharedProduct:
-    """One product for several linear layers that are fed the same tensor one after another."""
-
-    def __init__(self, layers: list[nn.Linear]) -> None:
-        weights: list[Tensor] = [layer.weight for layer in layers]
-        biases = [layer.bias for layer in layers]
-        none = all(bias is None for bias in biases)
-        filled: list[Tensor] = [
-            b if b is not None else n.weight.new_zeros(n.out_features) for b, n in zip(biases, layers, strict=True)
-        ]
-        self._linear = PackedLinear(torch.cat(weights), None if none else torch.cat(filled))
-        self._sizes = [layer.out_features for layer in layers]
-        self._input: Tensor | None = None
-        self._outputs: tuple[Tensor, ...] = ()
-
-    def output(self, part: int, x: Tensor) -> Tensor:
-        """What layer `part` makes of x; computed for all of them when the first one asks."""
-        if x is not self._input:
-            self._input, self._outputs = x, self._linear(x).split(self._sizes, dim=-1)
-        result = self._outputs[part]
-        if part == len(self._sizes) - 1:  # nobody asks for this tensor again: do not keep it
-            self._input, self._outputs = None, ()
-        return result
-
-
-class SharedLinear(nn.Module):
-    """One of the layers that share a product."""
-
-    def __init__(self, product: SharedProduct, part: int) -> None:
-        super().__init__()
-        self._product = product
-        self._part = part
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[..., in] to [..., out]."""
-        return self._product.output(self._part, x)
 
 
 def pay(model: Any) -> bool:
@@ -105,15 +68,13 @@ def _best_time(layer: Callable[[Tensor], Tensor], inputs: list[Tensor]) -> int:
 
 
 def install(model: Any) -> None:
-    """Replace linear layers below `model`; what is not known stays as it is."""
+    """Replace the linear layers below `model`; everything else stays as it is."""
     for parent in list(model.modules()):
-        children = dict(parent.named_children())
-        for names in GROUPS:
-            layers = [children.get(name) for name in names]
-            if all(type(layer) is nn.Linear for layer in layers):
-                product = SharedProduct(layers)  # type: ignore[arg-type]
-                for part, name in enumerate(names):
-                    setattr(parent, name, SharedLinear(product, part))
-        for name, child in parent.named_children():
+        for name, child in list(parent.named_children()):
             if type(child) is nn.Linear:
                 setattr(parent, name, PackedLinear(child.weight, child.bias))
+
+
+def join(layers: Sequence[nn.Linear]) -> Product:
+    """Several linear layers over the same input as one packed product."""
+    return PackedLinear(*joined(layers)).forward  # as a module it would look for hooks at every call

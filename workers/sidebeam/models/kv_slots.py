@@ -31,9 +31,10 @@ class KVSlots:
         self._free.append(slot)
 
     def layer(self, index: int, like: Tensor) -> tuple[Tensor, Tensor]:
-        """K and V of a layer, [slots, kv_heads, cells, dim], made on first use to fit `like` [1, h, T, d]."""
+        """K and V of a layer, [slots, kv_heads, cells, dim], made on first use to fit `like` [T, h, d]."""
         if index not in self._layers:
-            shape = (self.slots, like.shape[1], self.cells, like.shape[3])
+            _, kv_heads, dim = like.shape
+            shape = (self.slots, kv_heads, self.cells, dim)
             self._layers[index] = (like.new_zeros(shape), like.new_zeros(shape))
         return self._layers[index]
 

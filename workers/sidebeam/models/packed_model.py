@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,14 +12,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sidebeam.models import cpu_kernels
+from sidebeam.models import cpu_kernels, packed_decoder
 from sidebeam.models.kv_slots import KVSlots
 from sidebeam.models.tree_attention import PassPlan, Segment
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
-
-PLAIN_FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
+Decoder = Callable[[Tensor, Tensor, PassPlan, Tensor], Tensor]  # tokens [T], positions [T], heads [R]: [R, hidden]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,24 +47,28 @@ class PackedModel:
     def __init__(self, model: Any, slots: KVSlots, alphabet: Ints, *, normalise: bool) -> None:
         self.slots = slots
         self.normalise = normalise
-        self._decoder = model.get_decoder()
-        self._head = model.get_output_embeddings()
         self.device = _input_device(model)
         self.config = model.config
-        self._plain = model.config.model_type in PLAIN_FAMILIES and not hasattr(self._decoder, "_hf_hook")
         self._alphabet = torch.from_numpy(alphabet)
-        self._cut = None if normalise else _cut_head(self._head, self._alphabet)
-        if cpu_kernels.pay(model):
+        self._cut = None if normalise else _cut_head(model.get_output_embeddings(), self._alphabet)
+        packed_pay = cpu_kernels.pay(model)
+        self._decoder: Decoder
+        if packed_decoder.supports(model):
+            join = cpu_kernels.join if packed_pay else packed_decoder.JoinedLinear
+            self._decoder = packed_decoder.PackedDecoder(model.get_decoder(), slots.cells, join)
+        else:
+            self._decoder = _OwnForward(model.get_decoder())
+        if packed_pay:
             cpu_kernels.install(model)
-            self._head = model.get_output_embeddings()
+        self._head = model.get_output_embeddings()
 
     @torch.inference_mode()
     def score(self, pack: Pack) -> Floats:
         """One pass. Returns the wanted entries [C], float32, on the host: the pass's only device-to-host copy."""
-        tokens = torch.from_numpy(pack.tokens)[None].to(self.device)  # [1, T]
-        positions = torch.from_numpy(pack.positions)[None].to(self.device)  # [1, T]
-        heads = torch.from_numpy(pack.heads).to(self.device)
-        rows = self._hidden(tokens, positions, heads, PassPlan(self.slots, pack.segments))  # [R, hidden]
+        tokens, positions, heads = (
+            torch.from_numpy(ints).to(self.device) for ints in (pack.tokens, pack.positions, pack.heads)
+        )
+        rows = self._decoder(tokens, positions, PassPlan(self.slots, pack.segments), heads)  # [R, hidden]
         if not len(pack.heads):
             return np.zeros(0, np.float32)
         row, token = torch.from_numpy(pack.row), torch.from_numpy(pack.token)
@@ -80,26 +84,18 @@ class PackedModel:
         result: Floats = wanted.cpu().numpy()
         return result
 
-    def _hidden(self, tokens: Tensor, positions: Tensor, heads: Tensor, plan: PassPlan) -> Tensor:
-        """Last hidden states of the head rows. The decoder's own forward spends some tenths of a millisecond on masks
-        and caches that are not used here; the families below are known to be embedding, layers and norm, and nothing
-        else. Of their last layer, only the head rows go through the MLP: nobody attends to the others' outputs."""
-        decoder = self._decoder
-        if not self._plain:
-            out: Tensor = decoder(
-                input_ids=tokens, position_ids=positions, use_cache=False, plan=plan
-            ).last_hidden_state
-            return out[0, heads.to(out.device)]
-        hidden: Tensor = decoder.embed_tokens(tokens)
-        rotary = decoder.rotary_emb(hidden, position_ids=positions)
-        of_pass = {"attention_mask": None, "position_ids": positions, "position_embeddings": rotary, "plan": plan}
-        *layers, last = decoder.layers
-        for layer in layers:
-            hidden = layer(hidden, use_cache=False, **of_pass)
-        attended, _ = last.self_attn(hidden_states=last.input_layernorm(hidden), **of_pass)
-        hidden = (hidden + attended)[0, heads]  # [R, hidden]
-        hidden = hidden + last.mlp(last.post_attention_layernorm(hidden))
-        return decoder.norm(hidden)  # type: ignore[no-any-return]
+
+class _OwnForward:
+    """A transformers decoder's own forward, as a PackedDecoder is called."""
+
+    def __init__(self, decoder: Any) -> None:
+        self._decoder = decoder
+
+    def __call__(self, tokens: Tensor, positions: Tensor, plan: PassPlan, heads: Tensor) -> Tensor:
+        out: Tensor = self._decoder(
+            input_ids=tokens[None], position_ids=positions[None], use_cache=False, plan=plan
+        ).last_hidden_state  # [1, T, hidden]
+        return out[0, heads.to(out.device)]
 
 
 def _input_device(model: Any) -> torch.device:

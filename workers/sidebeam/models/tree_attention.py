@@ -71,6 +71,42 @@ def _mask_for(segment: Segment, like: Tensor, group: int, window: int | None) ->
     return mask.to(like.device, like.dtype).repeat(group, 1)  # [group * rows, cells]
 
 
+def attend(
+    plan: PassPlan,
+    layer: int,
+    query: Tensor,  # [T, heads, dim]
+    key: Tensor,  # [T, kv_heads, dim]
+    value: Tensor,  # [T, kv_heads, dim]
+    scale: float | None,
+    window: int | None,
+) -> Tensor:
+    """Write the pack's K/V into the slots of `layer`, then attend per request. Returns [T, heads * dim].
+
+    Query heads that share a KV head become extra rows of it, so grouped-query attention copies no K/V.
+    """
+    keys, values = plan.slots.layer(layer, key)
+    _, kv_heads, dim = key.shape
+    group = query.shape[1] // kv_heads
+    outputs = []
+    for i, segment in enumerate(plan.segments):
+        rows = slice(segment.start, segment.start + segment.rows)
+        k, v = keys[segment.slot], values[segment.slot]  # [kv_heads, cells, dim]
+        k[:, segment.cell : segment.cells] = key[rows].transpose(0, 1)
+        v[:, segment.cell : segment.cells] = value[rows].transpose(0, 1)
+        q = query[rows].view(-1, kv_heads, group, dim).permute(1, 2, 0, 3).flatten(1, 2)
+        mask = plan.mask(i, query, group, window)
+        attended = F.scaled_dot_product_attention(
+            q[None],  # [1, kv_heads, group * rows, dim]
+            k[None, :, : segment.cells],
+            v[None, :, : segment.cells],
+            attn_mask=mask,
+            is_causal=mask is None,
+            scale=scale,
+        )
+        outputs.append(attended.view(kv_heads, group, segment.rows, dim).permute(2, 0, 1, 3).flatten(1))
+    return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
+
+
 def tree_attention(
     module: torch.nn.Module,
     query: Tensor,  # [1, heads, T, dim]
@@ -84,31 +120,10 @@ def tree_attention(
     sliding_window: int | None = None,
     **_: Any,
 ) -> tuple[Tensor, None]:
-    """Write the pack's K/V into the slots, then attend per request. Returns [1, T, heads, dim].
-
-    Query heads that share a KV head become extra rows of it, so grouped-query attention copies no K/V.
-    """
-    keys, values = plan.slots.layer(int(module.layer_idx), key)  # type: ignore[arg-type]
-    kv_heads, dim = key.shape[1], key.shape[3]
-    group = query.shape[1] // kv_heads
-    out = torch.empty_like(query)
-    for i, segment in enumerate(plan.segments):
-        rows = slice(segment.start, segment.start + segment.rows)
-        k, v = keys[segment.slot], values[segment.slot]  # [kv_heads, cells, dim]
-        k[:, segment.cell : segment.cells] = key[0, :, rows]
-        v[:, segment.cell : segment.cells] = value[0, :, rows]
-        q = query[:, :, rows].reshape(1, kv_heads, group * segment.rows, dim)
-        mask = plan.mask(i, query, group, sliding_window)
-        attended = F.scaled_dot_product_attention(
-            q,
-            k[None, :, : segment.cells],
-            v[None, :, : segment.cells],
-            attn_mask=mask,
-            is_causal=mask is None,
-            scale=scaling,
-        )
-        out[:, :, rows] = attended.view(1, kv_heads * group, segment.rows, dim)
-    return out.transpose(1, 2), None
+    """`attend` in the form that the attention modules of transformers call. Returns [1, T, heads, dim]."""
+    q, k, v = (states[0].transpose(0, 1) for states in (query, key, value))
+    attended = attend(plan, int(module.layer_idx), q, k, v, scaling, sliding_window)  # type: ignore[arg-type]
+    return attended.view(1, *q.shape), None
 
 
 def _no_mask(*_: Any, **__: Any) -> None:
