@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from sidebeam.catalog import Catalog
-from sidebeam.search import Budget, Coverage, Load, PassCurve, Search, SearchRequest
+from sidebeam.search import Budget, Coverage, Load, Memory, PassCurve, Search, SearchRequest
 from sidebeam.search.request import Scoring
 
 VOCAB = 40
@@ -78,18 +78,20 @@ def play(
     scoring: Scoring,
     *,
     limit: int = 10_000,
+    memory: Memory | None = None,
     offer: Callable[[Search], None] = lambda search: None,
 ) -> tuple[Search, int]:
     """Run a search against the oracle. Returns it, and how many passes it took."""
-    budget = Budget(PassCurve([1, 2048], [1e6, 1e7]), Coverage())
+    budget, memory = Budget(PassCurve([1, 2048], [1e6, 1e7]), Coverage()), memory or Memory(oracle.catalog)
     search = Search(oracle.catalog, request, scoring, limit)
     passes = 0
     while search.answer is None:
         assert passes < 1000
         offer(search)
-        nodes = search.rows(budget, Load())
+        nodes = search.rows(budget, memory, Load())
         assert len(nodes)
         assert len(nodes) <= limit
-        search.learn(budget, search.settle(nodes, oracle.answer(nodes, scoring)))
+        frontier, values = search.tree.frontier(nodes), oracle.answer(nodes, scoring)
+        search.learn(budget, memory, frontier, values, search.settle(frontier, values))
         passes += 1
     return search, passes

@@ -14,7 +14,7 @@ from sidebeam.search.budget import (
     NO_DRAFT,
     NOTHING,
     PROBE_EARLY,
-    READ_ANYWAY,
+    RECALL_ANYWAY,
     Level,
 )
 from sidebeam.search.coverage import WIDTHS
@@ -58,7 +58,7 @@ def test_all_children_of_a_covered_level_come_along_when_they_are_few() -> None:
     assert whole.widths == (CHILDREN,)
 
 
-def test_children_are_weighed_anew_every_few_requests_and_the_memory_of_it_is_bounded() -> None:
+def test_recalls_are_weighed_anew_every_few_requests_and_the_memory_of_it_is_bounded() -> None:
     budget = Budget(MEMORY_BOUND, Coverage())
     asked: list[int] = []
 
@@ -67,15 +67,15 @@ def test_children_are_weighed_anew_every_few_requests_and_the_memory_of_it_is_bo
         return [ranked(0, all_below=children)]
 
     for _ in range(3):
-        assert budget.grant_children(10, 2, 10, 17, lambda: levels(17), Load()).widths == (CHILDREN,)
+        assert budget.grant_recall(10, 2, 10, 17, lambda: levels(17), Load()).widths == (CHILDREN,)
     assert asked == [17]
     for _ in range(ADVICE_HOLDS):
         budget.advise(10, 20, lambda: ([ranked(40)], []), Load(), DraftAdvice(40, 1))
-    assert budget.grant_children(10, 2, 10, 17, lambda: levels(17), Load()).widths == (CHILDREN,)
+    assert budget.grant_recall(10, 2, 10, 17, lambda: levels(17), Load()).widths == (CHILDREN,)
     assert asked == [17, 17]
     for k in range(3 * MOST_HELD):
-        budget.grant_children(k, 2, 10, 17, lambda: levels(17), Load())
-    assert len(budget._whole) <= MOST_HELD + 1
+        budget.grant_recall(k, 2, 10, 17, lambda: levels(17), Load())
+    assert len(budget._recalls) <= MOST_HELD + 1
 
 
 def test_load_shrinks_the_grant_to_nothing() -> None:
@@ -126,27 +126,27 @@ def test_the_model_is_asked_once_it_has_shown_that_it_pays() -> None:
     assert later[-10:].count(NO_DRAFT) >= 9  # a draft that takes longer than it saves
 
 
-def test_what_the_prompt_names_is_preferred_to_a_model_that_costs_more() -> None:
+def test_what_memory_has_is_preferred_to_a_model_that_costs_more() -> None:
     most = DraftAdvice(40, 3)
     levels = [ranked(40)] * 3
     budget = Budget(MEMORY_BOUND, learned(1, [[4, 500, 500]] * (LEARNING_DRAFTS * 3)))
     budget.observe_draft(3, 3_000_000)
+    assert budget.recalls_all(1)
     for _ in range(50):
-        budget.prompt_coverage.observe(1, 0, 1, np.arange(8), np.array([3]), exhausted=True)
-    named = [ranked(8), ranked(0), ranked(0)]
-    assert budget.grant_named(1, 20, lambda: named, Load()).widths[0] == 4
-    assert budget.prompt_levels(1, 3) in (1, 3)
-    assert budget.advise(1, 20, lambda: (levels, named), Load(), most) == NO_DRAFT
-    for _ in range(500):  # people change: the prompt says nothing any more
-        budget.prompt_coverage.observe(1, 0, 1, np.arange(8), np.array([100]), exhausted=True)
-    later = [budget.advise(1, 20, lambda: (levels, named), Load(), most) for _ in range(60)]
-    assert budget.grant_named(1, 20, lambda: named, Load()) == NOTHING
-    looks = [
-        (budget.prompt_levels(1, 3), budget.advise(1, 20, lambda: (levels, named), Load(), most)) for _ in range(64)
-    ]
-    assert sorted({look for look, _ in looks}) == [0, 3]  # a look now and then
-    assert [look for look, _ in looks].count(3) == 64 // READ_ANYWAY
+        budget.memory_coverage.observe(1, 0, 1, np.arange(8), np.array([3]), exhausted=True)
+    recalled = [ranked(8), ranked(0), ranked(0)]
+    assert budget.grant_recall(1, 0, 20, 91, lambda: recalled, Load()).widths[0] == 4
+    assert budget.advise(1, 20, lambda: (levels, recalled), Load(), most) == NO_DRAFT
+    for _ in range(500):  # people change: what was said before is worth nothing
+        budget.memory_coverage.observe(1, 0, 1, np.arange(8), np.array([100]), exhausted=True)
+    later = [budget.advise(1, 20, lambda: (levels, recalled), Load(), most) for _ in range(2 * ADVICE_HOLDS)]
+    assert budget.grant_recall(1, 0, 20, 91, lambda: recalled, Load()) == NOTHING
     assert later[-1].beams >= 4
+    looks = []
+    for _ in range(64):
+        looks.append(budget.recalls_all(1))
+        budget.advise(1, 20, lambda: (levels, recalled), Load(), most)
+    assert looks.count(True) == 64 // RECALL_ANYWAY  # a look now and then
 
 
 def test_the_curve_interpolates_and_never_falls() -> None:

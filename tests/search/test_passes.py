@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from sidebeam.catalog import ROOT, Catalog
+from sidebeam.catalog import Catalog
 from sidebeam.search import (
     Budget,
     Coverage,
     DraftSettings,
     DraftTree,
     Load,
+    Memory,
     PassCurve,
-    ScoredTree,
     Search,
     SearchRequest,
 )
-from sidebeam.search.drafter import PromptDrafter
 from sidebeam.search.search import EXACT_WIDTH
 
 from .oracle import Oracle, plain_beam_search, play
@@ -75,9 +74,9 @@ def test_a_missed_node_is_all_that_the_next_pass_must_bring() -> None:
     budget = Budget(PassCurve([1, 2048], [1e6, 1e7]), Coverage())
     again = Search(catalog, request, "raw", 10_000)
     while again.answer is None:
-        nodes = again.rows(budget, Load())
+        nodes = again.rows(budget, Memory(catalog), Load())
         seen.append(len(nodes))
-        again.settle(nodes, oracle.answer(nodes, "raw"))
+        again.settle(again.tree.frontier(nodes), oracle.answer(nodes, "raw"))
     assert seen[1] == 1  # only the missed depth-1 node
     assert catalog.node_leaf(again.answer.nodes).tolist() == [
         leaf for leaf, _ in plain_beam_search(oracle, k, "raw", None)
@@ -103,20 +102,3 @@ def test_exact_scores_what_the_proof_needs_and_at_most_one_batch_more() -> None:
         bound = search.answer.log_probs[-1]  # type: ignore[union-attr]
         needed = 1 + int((everything.tree.score[inner] > bound).sum())  # the root and every prefix above the bound
         assert needed <= search.tree.n_scored <= needed + EXACT_WIDTH * 2
-
-
-def test_the_prompt_drafter_reads_items_latest_first() -> None:
-    catalog = Catalog.build(["a", "b", "c"], [[3, 10, 20], [3, 11, 21], [4, 10, 22]])
-    trie = catalog.trie
-    prompt = np.array([1, 3, 10, 20, 99, 4, 10, 22, 4, 11, 3, 11, 21])  # 4, 11 is no item; 99 no token of one
-    drafter = PromptDrafter(catalog, prompt, 3)
-    tree = ScoredTree(catalog, None)
-    depth1, depth2 = drafter.levels(tree, np.array([ROOT]))
-    assert trie.tokens(depth1).tolist() == [3, 4]
-    assert [catalog.path(np.array([node]))[0].tolist() for node in depth2] == [[3, 11], [4, 10], [3, 10]]
-    assert drafter.levels(tree, depth1) == []
-    assert len(PromptDrafter(catalog, prompt, 1).levels(tree, np.array([ROOT]))) == 1
-    assert [len(level) for level in PromptDrafter(catalog, np.array([1, 2]), 3).levels(tree, np.array([ROOT]))] == [
-        0,
-        0,
-    ]

@@ -19,6 +19,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     recommend.add_argument("--top-k", type=_widths, default=[1, 5, 10, 20], metavar="K,K,...")
     recommend.add_argument("--device", default="cpu")
     recommend.add_argument("--dtype", default="float32", choices=["float32", "bfloat16", "float16"])
+    recommend.add_argument(
+        "--learn", type=int, default=1000, metavar="N", help="other users whom auto serves first (default 1000)"
+    )
     recommend.add_argument("--no-generate", action="store_true", help="leave out the slowest arm")
     serve = benches.add_parser("serve", help="through gRPC: overhead over in process, and concurrent clients")
     _add_data(serve)
@@ -43,7 +46,7 @@ def _recommend(args: argparse.Namespace) -> int:
     from sidebeam.models import ModelError
 
     try:
-        histories = _histories(args)
+        histories, others = _histories(args), _others(args)
         bundle = Bundle.open(args.bundle)
         recommender = Recommender.load(args.bundle, device=args.device, dtype=args.dtype, threads=args.threads)
     except (BundleError, ModelError, OSError, ValueError) as error:
@@ -51,11 +54,11 @@ def _recommend(args: argparse.Namespace) -> int:
     bench = RecommendBench(
         recommender, bundle, with_generate=not args.no_generate, device=args.device, dtype=args.dtype
     )
-    rows = list(bench.run(histories, args.top_k, _progress))
+    rows = list(bench.run(histories, others, args.top_k, _progress))
     floor = bench.prompt_pass_ms(histories)
     _progress("")
-    print(report(rows, floor, len(histories), args.threads))
-    _write(args.json, as_json(rows, floor, len(histories), args.threads))
+    print(report(rows, floor, len(histories), len(others), args.threads))
+    _write(args.json, as_json(rows, floor, len(histories), len(others), args.threads))
     exact = args.dtype == "float32"  # narrower types round differently in differently shaped passes
     return 1 if exact and any(row.identical not in (None, 1.0) for row in rows) else 0
 
@@ -101,6 +104,12 @@ def _histories(args: argparse.Namespace) -> list[list[str]]:
     if not histories:
         raise ValueError(f"{args.interactions}: no test users with {args.min_history} items of history or more")
     return histories
+
+
+def _others(args: argparse.Namespace) -> list[list[str]]:
+    from sidebeam.evaluation.recommend_bench import between, read_histories
+
+    return between(read_histories(args.interactions, args.min_history), args.prompts, args.learn)
 
 
 def _write(path: Path | None, text: str) -> None:

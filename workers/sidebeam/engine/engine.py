@@ -19,6 +19,7 @@ from sidebeam.search import (
     Coverage,
     DraftTree,
     Load,
+    Memory,
     PassCurve,
     Search,
     SearchEvent,
@@ -26,6 +27,7 @@ from sidebeam.search import (
     SearchResult,
 )
 from sidebeam.search.request import Scoring
+from sidebeam.search.scored_tree import Frontier
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
@@ -50,7 +52,7 @@ class _Row:
     """One request's share of a pass."""
 
     ticket: Ticket
-    nodes: Ints
+    frontier: Frontier
     placement: Placement
 
 
@@ -67,6 +69,7 @@ class Engine:
         self.scoring: Scoring = scoring
         self.max_prompt_tokens = max_prompt_tokens
         self.budget = Budget(PassCurve([1, 2048], [1e6, 1e8]), Coverage())
+        self.memory = Memory(catalog)
         self._model = model
         self._draft_beams = draft_beams
         self._waiting: deque[Ticket] = deque()
@@ -162,7 +165,7 @@ class Engine:
         for ticket in ready:
             if total + self._expected_rows(ticket) > MAX_PASS_ROWS and rows:
                 break
-            rows.append(self._place(ticket, ticket.search.rows(self.budget, self._load(ticket)), total))
+            rows.append(self._place(ticket, ticket.search.rows(self.budget, self.memory, self._load(ticket)), total))
             total += rows[-1].placement.segment.rows
         return rows
 
@@ -175,40 +178,36 @@ class Engine:
         assert ticket.cells is not None
         while (placement := ticket.cells.place(nodes, start)) is None:
             nodes = nodes[: max(1, len(nodes) // 2)]
-        return _Row(ticket, nodes, placement)
+        return _Row(ticket, ticket.search.tree.frontier(nodes), placement)
 
     def _expected_rows(self, ticket: Ticket) -> int:
         prompt = len(ticket.request.prompt) if ticket.passes == 0 else 0
         return prompt + min(ticket.request.top_k, self.tree_cells)
 
     def _pack(self, rows: list[_Row]) -> Pack:
-        heads, counts, tokens = [], [], []
-        for row in rows:
-            children, n = row.ticket.search.tree.children(row.nodes)
-            heads.append(row.placement.segment.start + row.placement.head)
-            counts.append(n)
-            trie = self.catalog.trie
-            tokens.append(trie.tokens(children) if self._model.normalise else trie.code[children].astype(np.int64))
+        trie = self.catalog.trie
+        children = np.concatenate([row.frontier.children for row in rows])
+        heads = [row.placement.segment.start + row.placement.head for row in rows]
+        counts = np.concatenate([row.frontier.counts for row in rows])
         return Pack(
             tokens=np.concatenate([row.placement.tokens for row in rows]),
             positions=np.concatenate([row.placement.positions for row in rows]),
             segments=[row.placement.segment for row in rows],
             heads=np.concatenate(heads),
-            row=np.repeat(np.arange(sum(map(len, heads))), np.concatenate(counts)),
-            token=np.concatenate(tokens),
+            row=np.repeat(np.arange(len(counts)), counts),
+            token=trie.tokens(children) if self._model.normalise else trie.code[children].astype(np.int64),
         )
 
     def _settle(self, rows: list[_Row], values: Floats) -> Iterator[tuple[Ticket, SearchEvent]]:
         at = 0
         for row in rows:
             ticket = row.ticket
-            _, counts = ticket.search.tree.children(row.nodes)
-            size = int(counts.sum())
-            accepted = ticket.search.settle(row.nodes, values[at : at + size])
-            at += size
+            own = values[at : at + len(row.frontier.children)]
+            at += len(own)
+            accepted = ticket.search.settle(row.frontier, own)
             ticket.passes += 1
             ticket.rows += row.placement.segment.rows
-            ticket.search.learn(self.budget, accepted)
+            ticket.search.learn(self.budget, self.memory, row.frontier, own, accepted)
             for beams in accepted:
                 yield ticket, beams
 
@@ -229,7 +228,7 @@ class Engine:
                 queue_ns=max(0, total - ticket.pass_ns - ticket.search_ns),
                 pass_ns=ticket.pass_ns,
                 search_ns=ticket.search_ns,
-                advice=ticket.search.advice(self.budget, self._load(ticket), self._draft_beams),
+                advice=ticket.search.advice(self.budget, self.memory, self._load(ticket), self._draft_beams),
             )
             ended.append((ticket, result))
             self._close(ticket)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy.typing as npt
 
 from sidebeam.engine import Recommender
 from sidebeam.evaluation.generate import GenerateBaseline
-from sidebeam.search import DraftSettings, SearchRequest
+from sidebeam.search import DraftSettings, Memory, SearchRequest, SearchResult
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
@@ -46,20 +47,30 @@ class GenerateArm:
 
 
 class EngineArm:
-    """Our engine under fixed draft settings; each arm learns its own budget, so that none profits from another's."""
+    """Our engine under fixed draft settings; each arm learns for itself, so that none profits from another's."""
 
     def __init__(self, name: str, recommender: Recommender, draft: DraftSettings) -> None:
         self.name = name
         self._recommender = recommender
         self._draft = draft
         self._budget = copy.deepcopy(recommender.engine.budget)
+        self._memory = Memory(recommender.engine.catalog)
         self._advice = dict(recommender.advice)
 
+    @property
+    def learns(self) -> bool:
+        """Whether what it drafts depends on earlier requests."""
+        return self._draft.mode == "auto"
+
+    def serve(self, prompts: Sequence[Ints], k: int) -> list[SearchResult]:
+        """Answer all of them, sharing passes."""
+        engine = self._recommender.engine
+        engine.budget, engine.memory, self._recommender.advice = self._budget, self._memory, self._advice
+        return self._recommender.search([SearchRequest(prompt, k, draft=self._draft) for prompt in prompts])
+
     def __call__(self, prompt: Ints, k: int) -> Answer:
-        self._recommender.engine.budget = self._budget
-        self._recommender.advice = self._advice
         start = time.perf_counter_ns()
-        (result,) = self._recommender.search([SearchRequest(prompt, k, draft=self._draft)])
+        (result,) = self.serve([prompt], k)
         ms = (time.perf_counter_ns() - start) / 1e6
         return Answer(result.leaves.tolist(), result.log_probs, ms, result.passes, result.rows)
 

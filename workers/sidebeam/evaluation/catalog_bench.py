@@ -57,12 +57,11 @@ def _beam_step(catalog: Catalog, live: LeafFilter | None, depth: int, repeats: i
     for _ in range(repeats):
         tree = ScoredTree(catalog, live)
         if len(ancestors):
-            _, counts = tree.children(ancestors)
-            tree.expand(ancestors, np.full(int(counts.sum()), -1, np.float32))
-        _, counts = tree.children(beams)
-        log_probs = -rng.exponential(size=int(counts.sum())).astype(np.float32)
+            above = tree.frontier(ancestors)
+            tree.expand(above, np.full(len(above.children), -1, np.float32))
+        log_probs = -rng.exponential(size=len(tree.frontier(beams).children)).astype(np.float32)
         start = time.perf_counter()
-        tree.expand(beams, log_probs)
+        tree.expand(tree.frontier(beams), log_probs)
         entries = tree.entries(beams)
         chosen = entries[best(tree.score[entries], BEAMS)]
         times.append(time.perf_counter() - start)

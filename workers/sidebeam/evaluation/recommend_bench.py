@@ -22,7 +22,8 @@ from sidebeam.search import DraftSettings, SearchRequest
 Ints = npt.NDArray[np.int64]
 
 TOLERANCE = 1e-4  # of a log-prob
-WARM_UP = 64  # prompts each of our arms sees before anything is timed, so that auto has learned
+WARM_UP = 64  # prompts that each of our arms answers one by one before anything is timed
+IN_FLIGHT = 16  # while auto learns
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +61,18 @@ def read_histories(path: Path, min_history: int) -> list[list[str]]:
 
 def evenly(items: Sequence[list[str]], n: int) -> list[list[str]]:
     """At most n of them, spread over the whole file."""
-    picks: list[int] = (
-        np.unique(np.linspace(0, len(items) - 1, min(n, len(items))).astype(int)).tolist() if items else []
-    )
-    return [items[i] for i in picks]
+    return [items[i] for i in _spread(len(items), n)]
+
+
+def between(items: Sequence[list[str]], n: int, others: int) -> list[list[str]]:
+    """At most `others` of those that `evenly(items, n)` leaves out, spread over the whole file."""
+    taken = set(_spread(len(items), n))
+    return evenly([item for i, item in enumerate(items) if i not in taken], others)
+
+
+def _spread(size: int, n: int) -> list[int]:
+    picks: list[int] = np.unique(np.linspace(0, size - 1, min(n, size)).astype(int)).tolist() if size else []
+    return picks
 
 
 class RecommendBench:
@@ -79,16 +88,24 @@ class RecommendBench:
         if with_generate:
             self._generate = GenerateArm(GenerateBaseline.load(bundle.target, catalog, device, dtype), catalog.depth)
 
-    def run(self, histories: list[list[str]], widths: Sequence[int], progress: Callable[[str], None]) -> Iterator[Row]:
-        """Rows for each width in turn."""
-        prompts = [np.array(self._recommender.prompt(history), np.int64) for history in histories]
-        warm_up = prompts[:: max(1, len(prompts) // WARM_UP)]
+    def run(
+        self,
+        histories: list[list[str]],
+        others: list[list[str]],
+        widths: Sequence[int],
+        progress: Callable[[str], None],
+    ) -> Iterator[Row]:
+        """Rows for each width in turn. `others` are users whom auto serves first, as a service has; none is timed."""
+        prompts, earlier = self._prompts(histories), self._prompts(others)
         for k in widths:
             progress(f"K = {k}: warming up")
-            arms: list[EngineArm | GenerateArm] = [*engine_arms(self._recommender, self._bundle.defaults.draft_beams)]
-            for arm in arms:
-                for prompt in warm_up:
-                    arm(prompt, k)
+            ours = engine_arms(self._recommender, self._bundle.defaults.draft_beams)
+            for own in ours:
+                for start in range(0, len(earlier) if own.learns else 0, IN_FLIGHT):
+                    own.serve(earlier[start : start + IN_FLIGHT], k)
+                for prompt in earlier[:WARM_UP]:
+                    own(prompt, k)
+            arms: list[EngineArm | GenerateArm] = [*ours]
             if self._generate is not None:
                 self._generate(prompts[0], k)
                 arms.insert(0, self._generate)
@@ -100,11 +117,13 @@ class RecommendBench:
                     progress(f"K = {k}: {i} of {len(prompts)} prompts")
             yield from _rows(k, answers)
 
+    def _prompts(self, histories: list[list[str]]) -> list[Ints]:
+        return [np.array(self._recommender.prompt(history), np.int64) for history in histories]
+
     def prompt_pass_ms(self, histories: list[list[str]]) -> float:
         """Median time of one bare pass over the prompt: the floor of any request."""
         times = []
-        for history in histories:
-            prompt = np.array(self._recommender.prompt(history), np.int64)
+        for prompt in self._prompts(histories):
             ticket = self._recommender.engine.open(SearchRequest(prompt, 1, draft=DraftSettings("off")))
             self._recommender.engine.step()
             self._recommender.engine.cancel(ticket)
@@ -147,10 +166,11 @@ def _same(a: Answer, b: Answer) -> bool:
     )
 
 
-def report(rows: list[Row], prompt_pass_ms: float, prompts: int, threads: int) -> str:
+def report(rows: list[Row], prompt_pass_ms: float, prompts: int, others: int, threads: int) -> str:
     """The table a person reads."""
     lines = [
-        f"{prompts} prompts, {threads} threads, one bare prompt pass {prompt_pass_ms:.1f} ms",
+        f"{prompts} prompts, {threads} threads, one bare prompt pass {prompt_pass_ms:.1f} ms; "
+        f"auto had served {others} other users",
         f"{'K':>4} {'arm':<9} {'median ms':>9} {'vs generate':>11} {'vs none':>8} {'passes':>7} {'rows':>6} "
         f"{'ms/pass':>8} {'x prompt pass':>13} {'identical':>9}",
     ]
@@ -165,12 +185,13 @@ def report(rows: list[Row], prompt_pass_ms: float, prompts: int, threads: int) -
     return "\n".join(lines)
 
 
-def as_json(rows: list[Row], prompt_pass_ms: float, prompts: int, threads: int) -> str:
+def as_json(rows: list[Row], prompt_pass_ms: float, prompts: int, others: int, threads: int) -> str:
     """The same for scripts."""
     return json.dumps(
         {
             "schema": 1,
             "prompts": prompts,
+            "learned_from": others,
             "threads": threads,
             "prompt_pass_ms": round(prompt_pass_ms, 3),
             "rows": [asdict(row) for row in rows],

@@ -6,6 +6,7 @@ microseconds on the host, less than launching the same selection on an accelerat
 
 from sidebeam.search.budget import Budget, Load
 from sidebeam.search.coverage import Coverage
+from sidebeam.search.memory import Memory
 from sidebeam.search.pass_curve import PassCurve
 from sidebeam.search.request import (
     AcceptedBeams,
@@ -29,6 +30,7 @@ __all__ = [
     "DraftTree",
     "DraftWanted",
     "Load",
+    "Memory",
     "PassCurve",
     "ScoredTree",
     "Search",

@@ -18,13 +18,11 @@ Floats64 = npt.NDArray[np.float64]
 CHILDREN = -1  # a level's width that means: all children of what the level above holds
 MIN_GAIN = 0.05  # of a pass: what a draft must promise, since estimates err
 LEARNING_DRAFTS = 12  # drafts to see before the measured coverage is trusted
-LEARNING_PROMPTS = 32  # reading them costs little
+LEARNING_RECALLS = 32  # the same for memory, which costs little
 PROBE_EARLY, PROBE_LATE = 2, 64  # every how many requests a draft is made only to learn from it
-MIN_COVERED = 0.25  # of answers: what a deeper level of the prompt's items must hold to be looked at
+RECALL_ANYWAY = 8  # every how many requests memory is asked for all it has, whatever that was worth
 MOST_HELD = 4096  # weighed choices
-MANY_CHILDREN = 1024  # are too many for any pass: they need not be told apart
-READ_ANYWAY = 8  # every how many requests the prompt is read though nothing in it paid
-ADVICE_HOLDS = 16  # requests: weighing all choices takes half a millisecond
+ADVICE_HOLDS = 32  # requests: weighing all choices takes half a millisecond
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,21 +71,21 @@ class Budget:
     def __init__(self, curve: PassCurve, coverage: Coverage) -> None:
         self.curve = curve
         self.coverage = coverage  # of the draft model
-        self.prompt_coverage = Coverage()  # of the items that the prompt names
+        self.memory_coverage = Coverage()
         self._passes: dict[int, dict[int, float]] = {}  # by width and depth: passes needed from there on
         self._draft_ns: dict[int, float] = {}  # by draft length: width hardly matters to a small model
         self._requests = 0
         self._advice: dict[tuple[int, int], tuple[int, DraftAdvice]] = {}  # by width and load: when it was given, what
-        self._reads_prompts: dict[int, bool] = {}  # by width
-        self._whole: dict[tuple[int, int, int, int, int], tuple[int, Grant]] = {}  # the same, by depth, rows, children
-        self._at_prompt: dict[tuple[int, int, int], tuple[int, Grant]] = {}  # the same, and by rows
+        self._recalls: dict[
+            tuple[int, int, int, int, int], tuple[int, Grant]
+        ] = {}  # the same, by depth, rows, children
 
     def grant(
         self, k: int, depth: int, must: int, levels: Sequence[Level], load: Load, coverage: Coverage | None = None
     ) -> Grant:
         """The best widths for `levels` below `must` rows, drafted at `depth`; `coverage` is the ranking drafter's."""
-        if all(level.ranked == 0 for level in levels):
-            return self._grant_whole(k, depth, must, levels, load)
+        if not levels:
+            return NOTHING
         chances = [(coverage or self.coverage).chances(k, depth, j) for j in range(1, len(levels) + 1)]
         options = [_options(level.ranked, known) for level, known in zip(levels, chances, strict=True)]
         picks = np.stack([axis.ravel() for axis in np.meshgrid(*options, indexing="ij")], axis=1)  # [choices, levels]
@@ -110,50 +108,22 @@ class Budget:
             return NOTHING
         return Grant(tuple(picks[best].tolist()), float(gains[best]))
 
-    def grant_named(self, k: int, must: int, levels: Callable[[], Sequence[Level]], load: Load) -> Grant:
-        """The widths for what the prompt names, which rides along with it; weighed anew every few requests."""
-        key = (k, load.requests.bit_length(), (load.rows + must).bit_length())
-        known = self._at_prompt.get(key)
-        if known is None or known[0] <= self._requests - ADVICE_HOLDS:
-            grant = self.grant(k, 0, must, levels(), load, self.prompt_coverage)
-            known = self._at_prompt[key] = (self._requests, grant)
-            self._reads_prompts[k] = grant != NOTHING
-        return known[1]
-
-    def grant_children(
+    def grant_recall(
         self, k: int, depth: int, must: int, children: int, levels: Callable[[], Sequence[Level]], load: Load
     ) -> Grant:
-        """How many levels to take whole below nodes with so many `children`; weighed anew every few requests."""
-        key = (k, depth, load.requests.bit_length(), (load.rows + must).bit_length(), min(children, MANY_CHILDREN))
-        known = self._whole.get(key)
-        if len(self._whole) > MOST_HELD:
-            self._whole.clear()
+        """The widths for what memory has below `must` rows with so many `children`; weighed anew every few requests."""
+        key = (k, depth, load.requests.bit_length(), (load.rows + must).bit_length(), children.bit_length())
+        known = self._recalls.get(key)
         if known is None or known[0] <= self._requests - ADVICE_HOLDS:
-            known = self._whole[key] = (self._requests, self._grant_whole(k, depth, must, levels(), load))
+            if len(self._recalls) > MOST_HELD:
+                self._recalls.clear()
+            grant = self.grant(k, depth, must, levels(), load, self.memory_coverage)
+            known = self._recalls[key] = (self._requests, grant)
         return known[1]
 
-    def prompt_levels(self, k: int, most: int) -> int:
-        """How many levels of what the prompt names are worth a look; now and then all, whatever they were worth."""
-        if self.prompt_coverage.drafts_seen(k) < LEARNING_PROMPTS or self._requests % READ_ANYWAY == 0:
-            return most
-        if not self._reads_prompts.get(k, True):
-            return 0
-        covered = [self.prompt_coverage.chances(k, 0, level)[-1] >= MIN_COVERED for level in range(1, most + 1)]
-        return max((level for level, enough in enumerate(covered, start=1) if enough), default=1)
-
-    def _grant_whole(self, k: int, depth: int, must: int, levels: Sequence[Level], load: Load) -> Grant:
-        """How many levels are worth all their nodes, where nothing is ranked: all are covered, so only rows count."""
-        one_pass, without, rows = self._pass_saved(k, load), float(self.curve(load.rows + must)), 0
-        best, saved = NOTHING, 0.0
-        for taken, level in enumerate(levels, start=1):
-            if level.all_below is None:
-                break
-            rows += level.all_below
-            saved += self._passes_saved(k, depth + taken, depth + len(levels) + 1)
-            gain = saved * one_pass - (float(self.curve(load.rows + must + rows)) - without)
-            if gain > max(best.gain, MIN_GAIN * one_pass):
-                best = Grant((CHILDREN,) * taken, gain)
-        return best
+    def recalls_all(self, k: int) -> bool:
+        """Whether memory should offer more than what is granted, so that its coverage is known."""
+        return self.memory_coverage.drafts_seen(k) < LEARNING_RECALLS or self._requests % RECALL_ANYWAY == 0
 
     def _pass_saved(self, k: int, load: Load) -> float:
         """What a pass less is worth: the request's own rows, and its share of what any pass costs."""
@@ -192,7 +162,7 @@ class Budget:
     ) -> DraftAdvice:
         """Whether the next request like this one should ask the draft model, and for how much.
 
-        `levels()` is what a draft of `most` would bring, and what the prompt brings without one. Now and then a draft
+        `levels()` is what a draft of `most` would bring, and what memory brings without one. Now and then a draft
         is asked for only to keep the coverage known.
         """
         self._requests += 1
@@ -208,10 +178,10 @@ class Budget:
         return known[1]
 
     def _best_draft(
-        self, k: int, prompt: int, levels: Sequence[Level], named: Sequence[Level], load: Load
+        self, k: int, prompt: int, levels: Sequence[Level], recalled: Sequence[Level], load: Load
     ) -> DraftAdvice:
         unranked = [Level(0, level.below[:1], level.all_below) for level in levels]
-        best, advice = self.grant(k, 0, prompt, named, load, self.prompt_coverage).gain, NO_DRAFT
+        best, advice = self.grant(k, 0, prompt, recalled, load, self.memory_coverage).gain, NO_DRAFT
         for length in range(1, len(levels) + 1):
             grant = self.grant(k, 0, prompt, [*levels[:length], *unranked[length:]], load)
             gain = grant.gain - self._draft_time(length)

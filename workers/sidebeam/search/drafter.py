@@ -7,7 +7,6 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from sidebeam.catalog import ROOT, Catalog
 from sidebeam.search.request import DraftTree
 from sidebeam.search.scored_tree import NONE, ScoredTree
 
@@ -54,28 +53,6 @@ class CatalogDrafter:
         return levels
 
 
-class PromptDrafter:
-    """Prefixes of the items that the prompt names, latest first: tastes change slowly, and looking costs nothing.
-
-    Only below the prompt itself; whatever spells a path in the trie counts as an item. `length` levels.
-    """
-
-    def __init__(self, catalog: Catalog, prompt: Ints, length: int) -> None:
-        trie, latest = catalog.trie, prompt[::-1]
-        nodes = trie.roots(latest)  # of depth 1, where one begins
-        self._levels = [_first_of_each(nodes[nodes >= 0])]
-        at = np.flatnonzero(nodes >= 0)
-        nodes = nodes[at]
-        for depth in range(1, min(length, catalog.depth - 1)):
-            nodes, at = nodes[at >= depth], at[at >= depth]
-            nodes = trie.child(nodes, latest[at - depth])  # position i is spelled on by i - 1, i - 2, ...
-            nodes, at = nodes[nodes >= 0], at[nodes >= 0]
-            self._levels.append(_first_of_each(nodes))
-
-    def levels(self, tree: ScoredTree, must: Ints) -> list[Ints]:
-        return self._levels if len(must) == 1 and must[0] == ROOT else []
-
-
 class ModelDrafter:
     """Nodes that a draft model's beam search proposed: N beams, gamma levels (AtSpeed, section 1)."""
 
@@ -97,8 +74,3 @@ class ModelDrafter:
         depth = int(tree.catalog.trie.depth_of(must[:1])[0])
         deepest = min(depth + self._length, tree.catalog.depth - 1, int(self._depths.max()))
         return [self._nodes[self._depths == d] for d in range(depth + 1, deepest + 1)]
-
-
-def _first_of_each(nodes: Ints) -> Ints:
-    """The nodes without repeats, in their order."""
-    return np.array(list(dict.fromkeys(nodes.tolist())), np.int64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -13,6 +14,15 @@ Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
 
 NONE = np.zeros(0, np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class Frontier:
+    """Nodes that one pass scores, and all their children in turn."""
+
+    nodes: Ints  # [n] ascending
+    children: Ints  # [C]
+    counts: Ints  # [n] children of each
 
 
 class ScoredTree:
@@ -54,6 +64,10 @@ class ScoredTree:
         """Those of `nodes` that are not scored, in their order."""
         return nodes[[node not in self._offset for node in nodes.tolist()]] if len(nodes) else nodes
 
+    def unscored_at(self, entries: int, nodes: Ints) -> Ints:
+        """Those of `nodes` that were not scored while the tree had so many entries."""
+        return nodes[[self._offset.get(node, entries) >= entries for node in nodes.tolist()]]
+
     def is_alive(self, nodes: Ints) -> npt.NDArray[np.bool_]:
         """Whether each node still leads to an item that may be returned."""
         return np.ones(len(nodes), np.bool_) if self.live is None else self.live.alive(self.catalog, nodes)
@@ -63,6 +77,10 @@ class ScoredTree:
         first, end = self._trie.children(nodes)
         counts = end - first
         return ranges(first, counts), counts
+
+    def frontier(self, nodes: Ints) -> Frontier:
+        """`nodes`, ascending, with their children."""
+        return Frontier(nodes, *self.children(nodes))
 
     def entries(self, nodes: Ints) -> Ints:
         """Entries of all children of scored `nodes`, in turn."""
@@ -81,14 +99,14 @@ class ScoredTree:
         at = np.where(nodes == ROOT, 0, at - self._trie.first_child[parents])
         return np.where(nodes == ROOT, np.float32(0), self._score[at]).astype(np.float32)
 
-    def expand(self, nodes: Ints, log_probs: Floats) -> None:
-        """Score `nodes`, ascending, with the log-prob of every child of theirs, in turn.
+    def expand(self, frontier: Frontier, log_probs: Floats) -> None:
+        """Score the frontier's nodes with the log-prob of every child of theirs, in turn.
 
         Each node's parent is scored already or stands before it. Sums run from the root in float32, in the order in
         which plain beam search adds them, so that equal beams have equal scores.
         """
-        children, counts = self.children(nodes)
-        low = self._grow(children, log_probs)
+        nodes, counts = frontier.nodes, frontier.counts
+        low = self._grow(frontier.children, log_probs)
         starts = low + np.cumsum(counts) - counts
         self._offset.update(zip(nodes.tolist(), starts.tolist(), strict=True))
         cuts = np.searchsorted(nodes, self._trie.level).tolist()  # where each depth's nodes begin
@@ -97,7 +115,7 @@ class ScoredTree:
                 span = slice(int(starts[first]), int(starts[end - 1] + counts[end - 1]))
                 self._score[span] += np.repeat(self.scores_of(nodes[first:end]), counts[first:end])
         if self.live is not None:
-            self._score[low : self._size][~self.live.alive(self.catalog, children)] = -np.inf
+            self._score[low : self._size][~self.live.alive(self.catalog, frontier.children)] = -np.inf
 
     def _grow(self, children: Ints, log_probs: Floats) -> int:
         low = self._size

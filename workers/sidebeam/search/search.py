@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,15 +11,17 @@ import numpy.typing as npt
 from sidebeam.catalog import ROOT, Catalog, LeafFilter
 from sidebeam.search.budget import CHILDREN, Budget, Level, Load
 from sidebeam.search.contract import BeamRule, ExactRule, SelectionRule
-from sidebeam.search.drafter import CatalogDrafter, ModelDrafter, PromptDrafter
+from sidebeam.search.drafter import CatalogDrafter, ModelDrafter
+from sidebeam.search.memory import Memory, Tastes
 from sidebeam.search.normalise import over_children
 from sidebeam.search.request import AcceptedBeams, DraftAdvice, DraftTree, DraftWanted, Scoring, SearchRequest
-from sidebeam.search.scored_tree import NONE, ScoredTree
+from sidebeam.search.scored_tree import NONE, Frontier, ScoredTree
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
 
 ROOT_ONLY = np.array([ROOT])
+RECALLED = 64  # nodes of a level that memory offers at most
 EXACT_WIDTH = 4  # times K: open prefixes an exact search sends into one pass
 
 
@@ -28,6 +31,8 @@ class _Draft:
 
     depth: int
     levels: list[Ints]
+    width: int  # what a level could have held
+    entries: int  # of the tree when it was made
     by_model: bool
 
 
@@ -52,7 +57,7 @@ class Search:
         length = request.draft.length or catalog.depth
         self._catalog_drafter = CatalogDrafter(length, min(request.draft.beams or limit, limit))
         self._model_drafter = ModelDrafter(length)
-        self._named: PromptDrafter | None = None
+        self._tastes: Tastes | None = None
         self._drafted_nodes: list[Ints] = []
         self._drafts: list[_Draft] = []
         self._depths: list[int] = []  # at which each pass had to score
@@ -95,52 +100,64 @@ class Search:
         self._asked = depth
         return DraftWanted(self._last, settings.beams, settings.length)
 
-    def rows(self, budget: Budget, load: Load) -> Ints:
+    def rows(self, budget: Budget, memory: Memory, load: Load) -> Ints:
         """Nodes to score in the next pass, ascending: those the answer needs, and drafts as far as they pay."""
         must = self._rule.must(self.tree)[: self._limit]
-        drafted = self._draft(must, budget, load)[: self._limit - len(must)]
+        drafted = self._draft(must, budget, memory, load)[: self._limit - len(must)]
         self._fresh = False
         self.drafted += len(drafted)
         self._drafted_nodes.append(drafted)
         return np.sort(np.concatenate([must, drafted]))
 
-    def settle(self, nodes: Ints, values: Floats) -> list[AcceptedBeams]:
-        """Take in the pass: for each of `nodes`, in turn, the log-prob (catalog scoring: logit) of every child.
+    def settle(self, frontier: Frontier, values: Floats) -> list[AcceptedBeams]:
+        """Take in the pass: the log-prob (catalog scoring: logit) of every child of the frontier's nodes, in turn.
 
         Returns the depths accepted by it.
         """
-        self._expand(nodes, values)
+        self._expand(frontier, values)
         accepted = self._rule.advance(self.tree)
         while self._scoring == "catalog" and (forced := self._forced()).size:
-            _, counts = self.tree.children(forced)
-            self._expand(forced, np.zeros(int(counts.sum()), np.float32))
+            below = self.tree.frontier(forced)
+            self._expand(below, np.zeros(len(below.children), np.float32))
             accepted += self._rule.advance(self.tree)
         if accepted:
             self._last = accepted[-1]
         return accepted
 
-    def learn(self, budget: Budget, accepted: list[AcceptedBeams]) -> None:
-        """Tell the budget which drafted nodes the target wanted and, at the end, what it took."""
-        inner = self.tree.catalog.depth
+    def learn(
+        self, budget: Budget, memory: Memory, frontier: Frontier, values: Floats, accepted: list[AcceptedBeams]
+    ) -> None:
+        """Tell memory what the pass said, the budget which drafted nodes were wanted and, at the end, what it took."""
+        if self._tastes is not None:
+            if self._scoring == "catalog":
+                values = over_children(values, frontier.counts, np.ones(len(values), np.bool_))
+            memory.learn(self._tastes, frontier, values)
         for beams in accepted:
-            for draft in self._drafts:
-                level = beams.depth - draft.depth
-                if beams.depth < inner and 1 <= level <= len(draft.levels):
-                    k, coverage = self.request.top_k, budget.coverage if draft.by_model else budget.prompt_coverage
-                    drafted = draft.levels[level - 1]
-                    coverage.observe(k, draft.depth, level, drafted, beams.nodes, exhausted=not draft.by_model)
+            if beams.depth < self.tree.catalog.depth:
+                for draft in self._drafts:
+                    if 1 <= beams.depth - draft.depth <= len(draft.levels):
+                        self._observe(draft, beams, budget)
         if self.answer is not None and self.request.draft.mode == "auto" and self.request.contract == "beam":
             budget.observe_passes(self.request.top_k, self._depths)
 
-    def advice(self, budget: Budget, load: Load, default_beams: int) -> DraftAdvice:
+    def _observe(self, draft: _Draft, beams: AcceptedBeams, budget: Budget) -> None:
+        level = beams.depth - draft.depth
+        drafted = draft.levels[level - 1]
+        wanted = self.tree.unscored_at(draft.entries, beams.nodes)
+        coverage = budget.coverage if draft.by_model else budget.memory_coverage
+        coverage.observe(self.request.top_k, draft.depth, level, drafted, wanted, exhausted=len(drafted) < draft.width)
+
+    def advice(self, budget: Budget, memory: Memory, load: Load, default_beams: int) -> DraftAdvice:
         """The draft that would pay for a next request like this one."""
         most = DraftAdvice(max(default_beams, self.request.top_k), self.tree.catalog.depth - 1)
         k, prompt = self.request.top_k, len(self.request.prompt)
-        return budget.advise(k, prompt, lambda: (self._levels_of(most), self._named_levels()), load, most)
+        return budget.advise(k, prompt, lambda: (self._levels_of(most), self._recalled_levels(memory)), load, most)
 
-    def _named_levels(self) -> list[Level]:
-        named = self._named
-        return self._levels(ROOT_ONLY, 0, [] if named is None else named.levels(self.tree, ROOT_ONLY))
+    def _recalled_levels(self, memory: Memory) -> list[Level]:
+        """What memory brings with the prompt."""
+        tastes = self._tastes or memory.read(self.request.prompt)
+        recalled = memory.propose(tastes, ROOT_ONLY, np.zeros(1, np.float32), RECALLED, self.tree.catalog.depth - 1)
+        return self._levels(ROOT_ONLY, 0, recalled)
 
     def _levels_of(self, draft: DraftAdvice) -> list[Level]:
         """What a draft below the prompt could be expected to bring, by the trie's mean fan-out."""
@@ -152,11 +169,10 @@ class Search:
             levels.append(Level(draft.beams, below, all_below))
         return levels
 
-    def _expand(self, nodes: Ints, values: Floats) -> None:
+    def _expand(self, frontier: Frontier, values: Floats) -> None:
         if self._scoring == "catalog":
-            children, counts = self.tree.children(nodes)
-            values = over_children(values, counts, self.tree.is_alive(children))
-        self.tree.expand(nodes, values)
+            values = over_children(values, frontier.counts, self.tree.is_alive(frontier.children))
+        self.tree.expand(frontier, values)
 
     def _forced(self) -> Ints:
         """Needed nodes with one live child: renormalised, it costs log 1 = 0, and no pass.  # ascending"""
@@ -168,7 +184,7 @@ class Search:
         forced: Ints = must[live == 1]
         return forced
 
-    def _draft(self, must: Ints, budget: Budget, load: Load) -> Ints:
+    def _draft(self, must: Ints, budget: Budget, memory: Memory, load: Load) -> Ints:
         settings = self.request.draft
         if settings.mode == "off" or not len(must):
             return NONE
@@ -176,30 +192,48 @@ class Search:
         depth = int(self.tree.catalog.trie.depth_of(must[:1])[0])
         self._depths.append(depth)
         if model and self._fresh:
-            self._drafts.append(_Draft(depth, model, by_model=True))
+            width = max(len(level) for level in model)
+            self._drafts.append(_Draft(depth, model, width, len(self.tree.node), by_model=True))
         if settings.mode == "explicit":
             if settings.drafter == "model":
                 return self._below(must, model, [len(level) for level in model])
             return self._below(must, [], [CHILDREN] * len(self._catalog_drafter.levels(self.tree, must)))
         if self.request.contract == "exact":  # its open prefixes stand at all depths, and rarely need their children
             return NONE
+        if self._tastes is None:
+            self._tastes = memory.read(self.request.prompt)
         rows = len(must) + (len(self.request.prompt) if depth == 0 else 0)
-        if depth == 0 and (length := budget.prompt_levels(self.request.top_k, self.tree.catalog.depth - 1)):
-            self._named = PromptDrafter(self.tree.catalog, self.request.prompt, length)
-            named = self._named.levels(self.tree, must)
-            self._drafts.append(_Draft(depth, named, by_model=False))
-            if not (model and self._fresh):
-                grant = budget.grant_named(self.request.top_k, rows, lambda: self._levels(must, depth, named), load)
-                return self._below(must, named, list(grant.widths))
         if model and self._fresh:
             grant = budget.grant(self.request.top_k, depth, rows, self._levels(must, depth, model), load)
-            return self._below(must, model, list(grant.widths))
+            return self._below(must, model, grant.widths)
+        return self._recall(must, depth, rows, budget, memory, load)
+
+    def _recall(self, must: Ints, depth: int, rows: int, budget: Budget, memory: Memory, load: Load) -> Ints:
+        """What memory has below `must`, as far as it pays."""
+        inner, k = self.tree.catalog.depth - 1, self.request.top_k
+        if depth >= inner:  # the children are leaves
+            return NONE
+
+        def recall(beams: int, length: int) -> list[Ints]:
+            assert self._tastes is not None
+            return memory.propose(self._tastes, must, self.tree.scores_of(must), beams, length)
+
         first, end = self.tree.catalog.trie.children(must)
-        children = int((end - first).sum())
-        grant = budget.grant_children(
-            self.request.top_k, depth, rows, children, lambda: self._levels(must, depth, []), load
+        grant = budget.grant_recall(
+            k,
+            depth,
+            rows,
+            int((end - first).sum()),
+            lambda: self._levels(must, depth, recall(RECALLED, inner - depth)),
+            load,
         )
-        return self._below(must, [], list(grant.widths))
+        width, length = max(grant.widths, default=0), len(grant.widths)
+        if budget.recalls_all(k):
+            width, length = RECALLED, inner - depth
+        levels = recall(width, length) if width > 0 else []
+        if levels:
+            self._drafts.append(_Draft(depth, levels, width, len(self.tree.node), by_model=False))
+        return self._below(must, levels, grant.widths)
 
     def _levels(self, must: Ints, depth: int, model: list[Ints]) -> list[Level]:
         """What could be drafted for every depth below `must`."""
@@ -220,7 +254,7 @@ class Search:
         sizes: list[int | None] = [len(level) for level in self._catalog_drafter.levels(self.tree, must)]
         return sizes + [None] * (self.tree.catalog.depth - 1 - depth - len(sizes))
 
-    def _below(self, must: Ints, model: list[Ints], widths: list[int]) -> Ints:
+    def _below(self, must: Ints, model: list[Ints], widths: Sequence[int]) -> Ints:
         """The best `widths[j]` of each ranked level, or all CHILDREN of the level above.
 
         Left out: what is scored, what leads to no live item, and what hangs below nothing that is scored or goes along.
