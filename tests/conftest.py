@@ -11,6 +11,7 @@ import pytest
 LEVELS = "abcd"
 CODES = 6  # tokens of each level
 ITEMS = 60
+SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -42,6 +43,23 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "[defaults]\ntop_k = 5\ndraft_beams = 12\n"
     )
     return root
+
+
+@pytest.fixture(scope="session")
+def beauty() -> Path:
+    """The bundle trained on Amazon Beauty, where it lies beside the project; elsewhere its tests are skipped."""
+    folder = SHARED / "bundles" / "beauty"
+    if not folder.is_dir():
+        pytest.skip("the Beauty bundle is not beside the project")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def histories(beauty: Path) -> list[list[str]]:
+    """Item ids of every Beauty user that has test items, oldest first."""
+    from sidebeam.evaluation.recommend_bench import read_histories
+
+    return read_histories(SHARED / "data" / "beauty" / "interactions.jsonl", 1)
 
 
 def _sids() -> dict[str, list[str]]:

@@ -1,4 +1,4 @@
-"""The Beauty bundle and its users, where they lie beside the project; tests that need them are skipped elsewhere."""
+"""The Beauty bundle, loaded once."""
 
 from __future__ import annotations
 
@@ -11,22 +11,7 @@ import torch
 from sidebeam.bundle import Bundle
 from sidebeam.engine import Recommender
 from sidebeam.evaluation.generate import GenerateBaseline
-from sidebeam.evaluation.recommend_bench import evenly, read_histories
-
-SHARED = Path(__file__).resolve().parents[3] / "shared"
-
-
-@pytest.fixture(scope="session")
-def beauty() -> Path:
-    folder = SHARED / "bundles" / "beauty"
-    if not folder.is_dir():
-        pytest.skip("the Beauty bundle is not beside the project")
-    return folder
-
-
-@pytest.fixture(scope="session")
-def histories(beauty: Path) -> list[list[str]]:
-    return read_histories(SHARED / "data" / "beauty" / "interactions.jsonl", 1)
+from sidebeam.evaluation.recommend_bench import evenly
 
 
 @pytest.fixture(scope="session")
