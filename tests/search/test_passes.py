@@ -33,7 +33,7 @@ def test_plain_search_takes_a_pass_for_every_depth() -> None:
     for k in (1, 5, 20):
         search, passes = play(Oracle(catalog, k), SearchRequest(np.array([1]), k, draft=DraftSettings("off")), "raw")
         assert passes == catalog.depth
-        assert search.drafted == search.accepted == 0
+        assert [counts.tolist() for counts in search.drafted_by_depth()] == [[0] * 3] * 2
 
 
 def test_the_catalog_alone_takes_two_passes_whatever_the_width() -> None:
@@ -42,7 +42,9 @@ def test_the_catalog_alone_takes_two_passes_whatever_the_width() -> None:
     for k in (1, 5, 20):
         search, passes = play(Oracle(catalog, k), SearchRequest(np.array([1]), k, draft=draft), "raw", limit=60)
         assert passes == 2
-        assert 0 < search.accepted <= search.drafted
+        offered, needed = search.drafted_by_depth()
+        assert (needed <= offered).all()
+        assert needed[1:].any()  # the depth-2 beams' children; those of depth 1 ride with the prompt
 
 
 def test_a_perfect_draft_takes_one_pass() -> None:

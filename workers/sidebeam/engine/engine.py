@@ -206,6 +206,7 @@ class Engine:
             at += len(own)
             accepted = ticket.search.settle(row.frontier, own)
             ticket.passes += 1
+            ticket.depths.append(len(accepted))
             ticket.rows += row.placement.segment.rows
             ticket.search.learn(self.budget, self.memory, row.frontier, own, accepted)
             for beams in accepted:
@@ -218,13 +219,15 @@ class Engine:
             if answer is None:
                 continue
             total = time.perf_counter_ns() - ticket.opened_ns
+            drafted, accepted = ticket.search.drafted_by_depth()
             result = SearchResult(
                 leaves=self.catalog.node_leaf(answer.nodes),
                 log_probs=answer.log_probs,
                 passes=ticket.passes,
                 rows=ticket.rows,
-                drafted=ticket.search.drafted,
-                accepted=ticket.search.accepted,
+                depths=tuple(ticket.depths),
+                drafted_by_depth=tuple(drafted.tolist()),
+                accepted_by_depth=tuple(accepted.tolist()),
                 queue_ns=max(0, total - ticket.pass_ns - ticket.search_ns),
                 pass_ns=ticket.pass_ns,
                 search_ns=ticket.search_ns,

@@ -21,4 +21,4 @@ class Ticket:
     rows: int = 0
     pass_ns: int = 0
     search_ns: int = 0
-    last_rows: int = field(default=0)
+    depths: list[int] = field(default_factory=list)  # accepted by each pass

@@ -44,11 +44,24 @@ class DraftTree:
 
 
 @dataclass(frozen=True, slots=True)
+class Sampling:
+    """How relaxed verification draws beams (AtSpeed, Algorithm 2); the same seed draws the same ones.
+
+    At each depth K candidates are drawn without replacement with probabilities proportional to
+    exp(cumulative log-prob / `temperature`), among the `top_k` most likely ones; 0: among all.
+    """
+
+    temperature: float = 1.0
+    top_k: int = 0
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class SearchRequest:
     """One recommendation in the words of the search.
 
     `prompt` holds token ids; `excluded` ascending leaf indices without repeats, or None; `tree` a first draft that
-    rides in the same pass as the prompt.
+    rides in the same pass as the prompt. `sampling` None is strict verification: the K best at each depth.
     """
 
     prompt: Ints  # [P]
@@ -57,6 +70,7 @@ class SearchRequest:
     excluded: Ints | None = None
     draft: DraftSettings = field(default_factory=DraftSettings)
     tree: DraftTree | None = None
+    sampling: Sampling | None = None
     draft_ns: int = 0  # what making `tree` took, so that the budget can weigh it
 
 
@@ -88,18 +102,33 @@ class DraftAdvice:
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """The answer and what it cost. Times are nanoseconds."""
+    """The answer and what it cost. Times are nanoseconds.
+
+    `depths` says how many depths each pass brought, L in all; the two counts by depth start at depth 1 and hold no
+    leaves, which nobody drafts.
+    """
 
     leaves: Ints  # [k] catalog leaf indices, best first
     log_probs: Floats  # [k]
     passes: int
     rows: int
-    drafted: int
-    accepted: int
+    depths: tuple[int, ...]  # [passes]
+    drafted_by_depth: tuple[int, ...]  # [L - 1]
+    accepted_by_depth: tuple[int, ...]  # [L - 1] those that the answer needed
     queue_ns: int
     pass_ns: int
     search_ns: int
     advice: DraftAdvice
+
+    @property
+    def drafted(self) -> int:
+        """Drafted nodes in all."""
+        return sum(self.drafted_by_depth)
+
+    @property
+    def accepted(self) -> int:
+        """Drafted nodes that the answer needed."""
+        return sum(self.accepted_by_depth)
 
 
 SearchEvent = AcceptedBeams | DraftWanted | SearchResult

@@ -46,7 +46,6 @@ class Search:
         live = None if request.excluded is None else LeafFilter.without_leaves(catalog, request.excluded)
         self.request = request
         self.tree = ScoredTree(catalog, live)
-        self.drafted = 0
         self._scoring = scoring
         self._limit = limit
         self._rule: SelectionRule = (
@@ -58,7 +57,7 @@ class Search:
         self._catalog_drafter = CatalogDrafter(length, min(request.draft.beams or limit, limit))
         self._model_drafter = ModelDrafter(length)
         self._tastes: Tastes | None = None
-        self._drafted_nodes: list[Ints] = []
+        self._drafted: list[Ints] = []  # by pass
         self._drafts: list[_Draft] = []
         self._depths: list[int] = []  # at which each pass had to score
         self._fresh = False
@@ -77,12 +76,13 @@ class Search:
         """Levels of the draft that came with the request."""
         return len(self._model_drafter.levels(self.tree, np.array([ROOT]))) if self.request.tree is not None else 0
 
-    @property
-    def accepted(self) -> int:
-        """Drafted nodes that the answer needed."""
-        if not self._drafted_nodes:
-            return 0
-        return int(np.isin(np.concatenate(self._drafted_nodes), self._rule.wanted(self.tree)).sum())
+    def drafted_by_depth(self) -> tuple[Ints, Ints]:
+        """Drafted nodes of each depth from 1 on, and those of them that the answer needed.  # [L - 1] each"""
+        nodes = np.concatenate([NONE, *self._drafted])
+        depths = self.tree.catalog.trie.depth_of(nodes)
+        needed = np.isin(nodes, self._rule.wanted(self.tree))
+        length = self.tree.catalog.depth
+        return np.bincount(depths, minlength=length)[1:], np.bincount(depths[needed], minlength=length)[1:]
 
     def offer(self, draft: DraftTree) -> None:
         """Take in a draft model's tree for the next pass."""
@@ -105,8 +105,7 @@ class Search:
         must = self._rule.must(self.tree)[: self._limit]
         drafted = self._draft(must, budget, memory, load)[: self._limit - len(must)]
         self._fresh = False
-        self.drafted += len(drafted)
-        self._drafted_nodes.append(drafted)
+        self._drafted.append(drafted)
         return np.sort(np.concatenate([must, drafted]))
 
     def settle(self, frontier: Frontier, values: Floats) -> list[AcceptedBeams]:
