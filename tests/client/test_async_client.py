@@ -19,6 +19,7 @@ from sidebeam.client import (
     Item,
     Provisional,
     Recommendation,
+    Sampling,
     ServerError,
     StageTimes,
     Unavailable,
@@ -76,6 +77,7 @@ async def test_every_argument_reaches_the_sidecar(peer: Any) -> None:
             exclude={"9"},
             draft=Draft(beams=40, length=3, drafter="catalog"),
             search="exact",
+            sampling=Sampling(0.5, top_k=9, seed=2**32 - 1),
         )
         off = await sent(client, draft="off", history=[])
     auto = pb.DraftSettings(mode=pb.DRAFT_MODE_AUTO)
@@ -89,6 +91,8 @@ async def test_every_argument_reaches_the_sidecar(peer: Any) -> None:
         draft=pb.DraftSettings(mode=pb.DRAFT_MODE_EXPLICIT, beams=40, length=3, drafter=pb.DRAFTER_CATALOG),
         search=pb.SEARCH_EXACT,
         final_only=True,
+        verification=pb.VERIFICATION_RELAXED,
+        sampling=pb.Sampling(temperature=0.5, top_k=9, seed=2**32 - 1),
     )
     assert off.draft.mode == pb.DRAFT_MODE_OFF
     assert off.HasField("history"), "an empty history is for the sidecar to refuse, not for the client to hide"

@@ -14,6 +14,7 @@ from sidebeam.client import (
     InvalidRequest,
     MessageTooLarge,
     Overloaded,
+    Sampling,
     ServerError,
     SidebeamError,
     TryAgain,
@@ -102,6 +103,7 @@ async def test_all_that_cannot_be_sent_is_refused_at_once_and_before_sending(pee
         exclude=["7", "\udfff"],
         draft=Draft(beams=-3, length=2.5, drafter="oracle"),  # type: ignore[arg-type]
         search="greedy",
+        sampling=Sampling("hot", top_k=-1, seed=2**32),  # type: ignore[arg-type]
         timeout_s=0,
         request_id="two\nlines",
     )
@@ -115,6 +117,9 @@ async def test_all_that_cannot_be_sent_is_refused_at_once_and_before_sending(pee
         "top_k",
         "excluded_item_ids[1]",
         "search",
+        "sampling.temperature",
+        "sampling.top_k",
+        "sampling.seed",
         "draft.drafter",
         "draft.beams",
         "draft.length",

@@ -10,8 +10,8 @@ import sidebeam.client
 # Names may be added here, never taken away: callers import them.
 NAMES = """
     AsyncClient Beam Beams BlockingEventStream Client DeadlineExceeded Draft Event EventStream InvalidRequest Item
-    MessageTooLarge Overloaded Provisional Recommendation RequestArguments ServerError SidebeamError StageTimes TryAgain
-    Unavailable Violation
+    MessageTooLarge Overloaded Provisional Recommendation RequestArguments Sampling ServerError
+    SidebeamError StageTimes TryAgain Unavailable Violation
 """
 
 BLOCKED = ("torch", "numpy", "transformers", "accelerate", "tokenizers", "rich", "grpc_health", "grpc_reflection")

@@ -50,6 +50,7 @@ def test_json_prints_one_object_per_event(address: str, capsys: Capture) -> None
         "search": "exact",
         "catalog_version": "c0ffee",
         "times_ms": times,
+        "sampling": None,
     }
     assert output.err == ""
 
@@ -90,10 +91,20 @@ def test_explicit_draft_settings_reach_the_sidecar(address: str, capsys: Capture
     )
 
 
+def test_a_draw_reaches_the_sidecar(address: str, capsys: Capture) -> None:
+    request = sent(address, capsys, "--verification", "relaxed", "--temperature", "0.5", "--seed", "7")
+    assert request.verification == pb.VERIFICATION_RELAXED
+    assert request.sampling == pb.Sampling(temperature=0.5, seed=7)
+    plain = sent(address, capsys, "--verification", "relaxed", "--sample-top-k", "50")
+    assert plain.sampling == pb.Sampling(temperature=1, top_k=50)
+
+
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [
         ([], "--history"),
+        (["--history", "1", "--seed", "3"], "--seed need"),
+        (["--history", "1", "--verification", "loose"], "'loose'"),
         (["--history", "1", "--prompt", "x"], "not allowed with"),
         (["--history", "1,,2"], "'1,,2'"),
         (["--tokens", "1,x"], "'1,x'"),

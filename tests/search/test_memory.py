@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from sidebeam.catalog import ROOT, Catalog
-from sidebeam.search import DraftSettings, Memory, SearchRequest
+from sidebeam.search import DraftSettings, Memory, SearchRequest, Width
 from sidebeam.search.scored_tree import ScoredTree
 
 from .oracle import Oracle, play
@@ -26,15 +26,15 @@ def test_at_first_it_says_what_the_prompt_names_latest_first_and_the_larger_bran
     items = catalog()
     memory = Memory(items)
     tastes = memory.read(np.array([99, 3, 10, 20, 30, 1, 10, 20, 30]))
-    first, second, third = memory.propose(tastes, ROOT_ONLY, NO_SCORE, 2, 9)
+    first, second, third = memory.propose(tastes, ROOT_ONLY, NO_SCORE, Width(2, 2), 9)
     assert names(items, first) == [[1], [3]]
     assert names(items, second)[0] == [1, 10]  # the only one below 1
     assert len(third) == 2
     nothing = memory.read(np.array([99]))
     assert len(nothing.roots) == 0
-    assert len(memory.propose(nothing, ROOT_ONLY, NO_SCORE, 4, 1)[0]) == 4
+    assert len(memory.propose(nothing, ROOT_ONLY, NO_SCORE, Width(4, 1), 1)[0]) == 4
     below_six = items.trie.roots(np.array([6]))
-    assert len(memory.propose(nothing, below_six, NO_SCORE, 99, 1)[0]) == 6
+    assert len(memory.propose(nothing, below_six, NO_SCORE, Width(99, 1), 1)[0]) == 6
 
 
 def test_it_repeats_what_the_target_said() -> None:
@@ -46,7 +46,7 @@ def test_it_repeats_what_the_target_said() -> None:
         search, _ = play(oracle, request, "raw", memory=memory)
     wanted = search._rule.wanted(search.tree)  # the beams of every depth
     depths = items.trie.depth_of(wanted)
-    levels = memory.propose(memory.read(request.prompt), ROOT_ONLY, NO_SCORE, 3, 3)
+    levels = memory.propose(memory.read(request.prompt), ROOT_ONLY, NO_SCORE, Width(3, 3), 3)
     assert [level.tolist() for level in levels] == [wanted[depths == depth].tolist() for depth in (1, 2, 3)]
     before = [mean.copy() for mean in (memory._mean, memory._habits)]
     play(oracle, SearchRequest(request.prompt, 3, draft=DraftSettings("off")), "raw", memory=memory)
@@ -64,8 +64,8 @@ def test_tastes_are_told_apart_by_the_prompt() -> None:
         given = np.full(len(root.children), np.log(0.02), np.float32)
         given[4 if i % 2 == 0 else 3] = np.log(0.9)
         memory.learn(memory.read(prompts[i % 2]), root, given)
-    assert names(items, memory.propose(memory.read(prompts[0]), ROOT_ONLY, NO_SCORE, 1, 1)[0]) == [[5]]
-    assert names(items, memory.propose(memory.read(prompts[1]), ROOT_ONLY, NO_SCORE, 1, 1)[0]) == [[4]]
+    assert names(items, memory.propose(memory.read(prompts[0]), ROOT_ONLY, NO_SCORE, Width(1, 1), 1)[0]) == [[5]]
+    assert names(items, memory.propose(memory.read(prompts[1]), ROOT_ONLY, NO_SCORE, Width(1, 1), 1)[0]) == [[4]]
 
 
 def test_what_it_has_learned_saves_passes_and_changes_nothing() -> None:

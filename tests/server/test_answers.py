@@ -93,6 +93,32 @@ def test_drafts_change_no_answer(caller, top_k):
         assert scores(final) == pytest.approx(scores(off), abs=1e-4)
 
 
+def test_a_seed_draws_the_same_items_whatever_is_drafted(caller):
+    relaxed = {"history": history(), "top_k": 5, "verification": pb.VERIFICATION_RELAXED}
+    draws = set()
+    for seed in range(8):
+        sampling = pb.Sampling(temperature=2, seed=seed)
+        off = caller.final(draft=pb.DraftSettings(mode=pb.DRAFT_MODE_OFF), sampling=sampling, **relaxed)
+        assert off.verification == pb.VERIFICATION_RELAXED
+        assert (off.sampling.temperature, off.sampling.seed) == (2, seed)
+        assert scores(off) == sorted(scores(off), reverse=True)
+        draws.add(tuple(ranking(off)))
+        for draft in (pb.DraftSettings(), pb.DraftSettings(mode=EXPLICIT, beams=12, length=3)):
+            assert ranking(caller.final(draft=draft, sampling=sampling, **relaxed)) == ranking(off)
+    assert len(draws) > 4
+
+
+def test_a_draw_without_a_seed_names_the_one_it_took(caller):
+    relaxed = {"history": history(), "top_k": 5, "verification": pb.VERIFICATION_RELAXED}
+    first, second = caller.final(**relaxed), caller.final(**relaxed)
+    assert first.sampling.seed != second.sampling.seed
+    assert first.sampling.temperature == 1
+    assert ranking(caller.final(sampling=first.sampling, **relaxed)) == ranking(first)
+    strict = caller.final(history=history())
+    assert strict.verification == pb.VERIFICATION_STRICT
+    assert not strict.HasField("sampling")
+
+
 def test_a_drafted_answer_needs_fewer_passes(caller):
     off = caller.final(history=history(), top_k=5, draft=pb.DraftSettings(mode=pb.DRAFT_MODE_OFF))
     wide = caller.final(history=history(), top_k=5, draft=pb.DraftSettings(mode=EXPLICIT, beams=60, length=3))

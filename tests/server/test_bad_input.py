@@ -26,6 +26,10 @@ def draft(**fields):
     return {**GOOD, "draft": pb.DraftSettings(**fields)}
 
 
+def relaxed(**fields):
+    return {**GOOD, "verification": pb.VERIFICATION_RELAXED, **fields}
+
+
 @pytest.mark.parametrize(
     ("request_fields", "field", "words"),
     [
@@ -52,6 +56,13 @@ def draft(**fields):
         (draft(mode=17), "draft.mode", ["DRAFT_MODE_AUTO", "given 17"]),
         (draft(mode=EXPLICIT, drafter=9), "draft.drafter", ["DRAFTER_MODEL", "given 9"]),
         ({**GOOD, "search": 8}, "search", ["SEARCH_EXACT", "given 8"]),
+        ({**GOOD, "verification": 7}, "verification", ["VERIFICATION_RELAXED", "given 7"]),
+        ({**GOOD, "sampling": pb.Sampling(seed=1)}, "sampling", ["VERIFICATION_RELAXED"]),
+        (relaxed(search=pb.SEARCH_EXACT), "verification", ["SEARCH_BEAM", "SEARCH_EXACT"]),
+        (relaxed(sampling=pb.Sampling(temperature=0)), "sampling.temperature", ["0.001 to 1000", "given 0"]),
+        (relaxed(sampling=pb.Sampling(temperature=-1)), "sampling.temperature", ["0.001 to 1000", "given -1"]),
+        (relaxed(sampling=pb.Sampling(temperature=float("nan"))), "sampling.temperature", ["1000", "nan"]),
+        (relaxed(sampling=pb.Sampling(top_k=4)), "sampling.top_k", ["at least top_k, 5", "given 4"]),
     ],
 )
 def test_one_violation_names_field_value_and_limit(caller, request_fields, field, words):

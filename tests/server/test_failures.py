@@ -69,6 +69,20 @@ def test_a_search_outlives_its_target_worker(fresh, connect, wait_until):
     assert [event.beams.depth for event in events if event.HasField("beams")] == [1, 2, 3, 4]
 
 
+def test_a_draw_outlives_its_target_worker(fresh, connect):
+    caller = connect(fresh)
+    relaxed = {"history": HISTORY, "verification": pb.VERIFICATION_RELAXED, "sampling": pb.Sampling(seed=7)}
+    expected = ids(caller.final(**relaxed))
+    victim = fresh.worker("target-0")
+    victim.suspend()
+    with ThreadPoolExecutor(1) as pool:
+        call = pool.submit(caller.final, 60.0, **relaxed)
+        time.sleep(0.5)
+        victim.kill()
+        assert ids(call.result()) == expected
+    assert fresh.events("search_lost", worker="target-0")
+
+
 def test_without_a_target_a_request_ends_before_its_deadline(fresh, connect, wait_until):
     caller = connect(fresh)
     fresh.worker("target-0").kill()

@@ -25,7 +25,7 @@ from sidebeam.client._errors import (
 )
 from sidebeam.client._event_stream import EventStream
 from sidebeam.client._events import Beam, Beams, Event, Item, Provisional, Recommendation, StageTimes
-from sidebeam.client._request import Draft, RequestArguments
+from sidebeam.client._request import Draft, RequestArguments, Sampling
 from sidebeam.client._sync_client import BlockingEventStream, Client
 
 __all__ = [
@@ -45,6 +45,7 @@ __all__ = [
     "Provisional",
     "Recommendation",
     "RequestArguments",
+    "Sampling",
     "ServerError",
     "SidebeamError",
     "StageTimes",

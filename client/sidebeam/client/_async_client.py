@@ -14,7 +14,7 @@ from asyncio_throttle import Throttler
 from sidebeam.client._event_stream import EventStream, Plan, Recommend
 from sidebeam.client._events import Recommendation
 from sidebeam.client._readiness import wait_until_serving
-from sidebeam.client._request import Draft, RequestArguments, RequestBuilder
+from sidebeam.client._request import Draft, RequestArguments, RequestBuilder, Sampling
 from sidebeam.v1 import recommendation_pb2_grpc
 
 _CHANNEL_DEFAULTS: dict[str, Any] = {
@@ -102,6 +102,7 @@ class AsyncClient:
         exclude: Iterable[str | int] = (),
         draft: Literal["auto", "off"] | Draft = "auto",
         search: Literal["beam", "exact"] = "beam",
+        sampling: Sampling | None = None,
         timeout_s: float | None = None,
         request_id: str | None = None,
     ) -> Plan:
@@ -110,6 +111,7 @@ class AsyncClient:
         builder = RequestBuilder()
         builder.context(history, prompt, tokens)
         builder.answer(top_k, exclude, search)
+        builder.sampling(sampling)
         builder.draft(draft)
         builder.call(timeout_s, request_id)
         builder.check(request_id)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from sidebeam.client._request import Sampling
 from sidebeam.v1 import recommendation_pb2 as pb
 
 
@@ -66,7 +67,8 @@ class Recommendation:
     """The answer: ranked items, best first, and what they cost.
 
     `rows` counts the prompt tokens and tree nodes put into `passes` target passes; of `drafted` nodes `accepted` were
-    needed. `scoring` is "raw" or "catalog", `search` is "beam" or "exact".
+    needed. `scoring` is "raw" or "catalog", `search` is "beam" or "exact". `sampling` says how items were drawn, with
+    the seed; None: the best ones were taken.
     """
 
     items: tuple[Item, ...]
@@ -79,6 +81,7 @@ class Recommendation:
     catalog_version: str
     times: StageTimes
     request_id: str
+    sampling: Sampling | None = None
 
 
 Event = Provisional | Beams | Recommendation
@@ -111,7 +114,12 @@ def from_final(final: pb.Final, *, request_id: str) -> Recommendation:
         catalog_version=final.catalog_version,
         times=_stage_times(final.times),
         request_id=request_id,
+        sampling=_sampling(final.sampling) if final.verification == pb.VERIFICATION_RELAXED else None,
     )
+
+
+def _sampling(drawn: pb.Sampling) -> Sampling:
+    return Sampling(drawn.temperature, drawn.top_k or None, drawn.seed)
 
 
 def _items(items: Iterable[pb.Item]) -> tuple[Item, ...]:

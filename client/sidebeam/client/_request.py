@@ -36,6 +36,19 @@ class Draft:
     drafter: Literal["model", "catalog"] = "model"
 
 
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """Relaxed verification: items are drawn, with the target model's own probabilities, instead of the best taken.
+
+    At each depth K prefixes are drawn without replacement, in proportion to exp(log-prob / `temperature`), among the
+    `top_k` most likely ones (None: all). The same `seed` draws the same items; None lets the sidecar take one.
+    """
+
+    temperature: float = 1.0
+    top_k: int | None = None
+    seed: int | None = None
+
+
 class RequestArguments(TypedDict, total=False):
     """The keyword arguments of `recommend` and `stream`. Exactly one of `history`, `prompt`, `tokens` is needed."""
 
@@ -53,6 +66,8 @@ class RequestArguments(TypedDict, total=False):
     """Whether and how the answer is drafted; "auto" unless given."""
     search: Literal["beam", "exact"]
     """"beam" (unless given) for beam search's answer, "exact" for the proven best items of the whole catalog."""
+    sampling: Sampling | None
+    """How items are drawn; None (unless given) for the best ones."""
     timeout_s: float | None
     """The call's deadline in seconds; None for the client's."""
     request_id: str | None
@@ -94,6 +109,22 @@ class RequestBuilder:
             self.request.top_k = number
         self.request.excluded_item_ids.extend(self._item_ids("excluded_item_ids", exclude))
         self.request.search = self._choice("search", search, _SEARCHES) or pb.SEARCH_UNSPECIFIED
+
+    def sampling(self, sampling: Sampling | None) -> None:
+        """Set how items are drawn, if they are."""
+        if sampling is None:
+            return
+        self.request.verification = pb.VERIFICATION_RELAXED
+        settings = self.request.sampling
+        settings.SetInParent()
+        if isinstance(sampling.temperature, int | float):
+            settings.temperature = sampling.temperature
+        else:
+            self._refuse("sampling.temperature", f"{sampling.temperature!r} is not a number")
+        if sampling.top_k is not None and (top_k := self._uint32("sampling.top_k", sampling.top_k)) is not None:
+            settings.top_k = top_k
+        if sampling.seed is not None and (seed := self._uint32("sampling.seed", sampling.seed)) is not None:
+            settings.seed = seed
 
     def draft(self, draft: str | Draft) -> None:
         """Set how the answer is drafted."""

@@ -21,6 +21,7 @@ from sidebeam.client import (
     Provisional,
     Recommendation,
     RequestArguments,
+    Sampling,
     SidebeamError,
     TryAgain,
 )
@@ -41,6 +42,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--top-k", type=int, metavar="K", help="how many items; default: the bundle's")
     parser.add_argument("--exclude", type=_words, default=[], metavar="ID,ID", help="items that must not be returned")
     parser.add_argument("--search", choices=("beam", "exact"), default="beam", help="default: %(default)s")
+    draw = parser.add_argument_group("relaxed verification: draw the items instead of taking the best")
+    draw.add_argument("--verification", choices=("strict", "relaxed"), default="strict", help="default: %(default)s")
+    draw.add_argument("--temperature", type=float, metavar="T", help="default: 1")
+    draw.add_argument("--sample-top-k", type=int, metavar="N", help="draw among the N most likely; default: all")
+    draw.add_argument("--seed", type=int, metavar="N", help="default: one that the sidecar takes")
     parser.add_argument("--draft", choices=("auto", "off"), help="default: auto")
     explicit = parser.add_argument_group("explicit drafts, instead of --draft")
     explicit.add_argument("--draft-beams", type=int, metavar="N", help="how wide the drafter searches")
@@ -54,6 +60,9 @@ def run(args: argparse.Namespace) -> int:
     """Ask once. Returns 0 after an answer, 2 if the request is at fault, else 1."""
     if args.draft and _explicit(args):
         print("sidebeam recommend: --draft goes with none of --draft-beams, --draft-length, --drafter", file=sys.stderr)
+        return 2
+    if args.verification == "strict" and _drawing(args):
+        print("sidebeam recommend: " + ", ".join(_drawing(args)) + " need --verification relaxed", file=sys.stderr)
         return 2
     try:
         asyncio.run(_ask(args.address, _request(args), JsonPrinter() if args.json else TextPrinter()))
@@ -120,8 +129,19 @@ def _request(args: argparse.Namespace) -> RequestArguments:
         exclude=args.exclude,
         draft=draft,
         search=args.search,
+        sampling=_sampling(args) if args.verification == "relaxed" else None,
         timeout_s=args.timeout_s,
     )
+
+
+def _sampling(args: argparse.Namespace) -> Sampling:
+    temperature = 1.0 if args.temperature is None else args.temperature
+    return Sampling(temperature, args.sample_top_k, args.seed)
+
+
+def _drawing(args: argparse.Namespace) -> list[str]:
+    given = {"--temperature": args.temperature, "--sample-top-k": args.sample_top_k, "--seed": args.seed}
+    return [option for option, value in given.items() if value is not None]
 
 
 def _explicit(args: argparse.Namespace) -> bool:
@@ -166,11 +186,16 @@ def _cost(answer: Recommendation) -> str:
     return "\n".join(
         (
             f"  {answer.passes} passes, {answer.rows} rows, {drafts}",
-            f"  {answer.search} search, {answer.scoring} scoring, catalog {answer.catalog_version}",
+            f"  {answer.search} search, {answer.scoring} scoring, catalog {answer.catalog_version}{_drawn(answer)}",
             f"  milliseconds: {spent}",
             f"  request {answer.request_id}",
         )
     )
+
+
+def _drawn(answer: Recommendation) -> str:
+    drawn = answer.sampling
+    return "" if drawn is None else f"; drawn at temperature {drawn.temperature:g} with seed {drawn.seed}"
 
 
 def _explain(error: SidebeamError) -> str:

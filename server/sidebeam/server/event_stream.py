@@ -68,6 +68,8 @@ class EventStream:
             search=job.search,
             catalog_version=self._catalog.version,
             request_id=job.request_id,
+            verification=pb.VERIFICATION_STRICT if job.sampling is None else pb.VERIFICATION_RELAXED,
+            sampling=job.sampling,
             times=pb.StageTimes(
                 prompt_ns=job.prompt_ns,
                 admission_ns=job.admission_ns,

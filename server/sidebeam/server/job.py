@@ -20,6 +20,7 @@ class Job:
     prompt: list[int]
     top_k: int
     search: recommendation_pb2.Search
+    sampling: recommendation_pb2.Sampling | None  # nothing left open; None for strict verification
     excluded_items: Ints | None  # ascending, without repeats
     excluded_leaves: bytes  # ascending little-endian uint32
     draft: recommendation_pb2.DraftSettings

@@ -58,7 +58,8 @@ class Loop:
         self._scoring = scoring
         self._config = config
         self._guesses = guesses
-        self._advice: dict[int, target_pb2.DraftAdvice] = {}  # by top_k, which is bounded
+        # By top_k, which is bounded, and whether beams are drawn.
+        self._advice: dict[tuple[int, bool], target_pb2.DraftAdvice] = {}
 
     async def answer(self, job: Job, write: Write) -> pb.Final:
         """Answer one request, event by event. Raises Refusal if it cannot be done by the job's deadline."""
@@ -94,7 +95,7 @@ class Loop:
         if session is None or not beams or self._draft is None or not self._draft.is_prompt:
             return FirstDraft()
         started = time.perf_counter_ns()
-        question = draft_pb2.ProposeRequest(beams=beams, length=min(length, self._catalog.depth - 1))
+        question = _question(job, beams, min(length, self._catalog.depth - 1))
         response = await self._await_draft(session, question, self._config.draft.first_wait_ms)
         if response is None:
             return FirstDraft(beams=beams)
@@ -105,7 +106,7 @@ class Loop:
             return 0, 0
         if job.draft.mode == pb.DRAFT_MODE_EXPLICIT:
             return job.draft.beams, job.draft.length
-        advice = self._advice.get(job.top_k)
+        advice = self._advice.get((job.top_k, job.sampling is not None))
         return (0, 0) if advice is None else (min(advice.beams, self._config.limits.max_draft_beams), advice.length)
 
     async def _await_draft(
@@ -123,7 +124,7 @@ class Loop:
         """Send provisional items as soon as the draft has them; runs beside the search."""
         beams = min(max(beams, job.top_k), self._config.limits.max_draft_beams)
         with self._guesses.making(), suppress(grpc.aio.BaseError):  # the caller may have gone: not this task's affair
-            response = await session.ask(draft_pb2.ProposeRequest(beams=beams, length=self._catalog.depth))
+            response = await session.ask(_question(job, beams, self._catalog.depth))
             if response is not None:
                 await stream.provisional(response.tree)
 
@@ -137,6 +138,7 @@ class Loop:
                 prompt=job.prompt,
                 top_k=job.top_k,
                 search=job.search,
+                sampling=job.sampling,
                 excluded_leaves=job.excluded_leaves,
                 draft=job.draft,
                 tree=first.tree,
@@ -178,18 +180,20 @@ class Loop:
                 case "beams":
                     await stream.beams(event.beams)
                 case "draft_wanted":
-                    tree = await self._draft_below(event.draft_wanted, session)
+                    tree = await self._draft_below(job, event.draft_wanted, session)
                     await call.write(target_pb2.SearchRequest(draft=tree))
                 case "result":
-                    self._advice[job.top_k] = event.result.advice
+                    self._advice[job.top_k, job.sampling is not None] = event.result.advice
                     return event.result
 
-    async def _draft_below(self, wanted: target_pb2.DraftWanted, session: DraftSession | None) -> tree_pb2.TokenTree:
+    async def _draft_below(
+        self, job: Job, wanted: target_pb2.DraftWanted, session: DraftSession | None
+    ) -> tree_pb2.TokenTree:
         if session is None or self._draft is None or not self._draft.is_prompt:
             return tree_pb2.TokenTree()
-        question = draft_pb2.ProposeRequest(
-            beams=wanted.beams, length=wanted.length, start=wanted.start if wanted.HasField("start") else None
-        )
+        question = _question(job, wanted.beams, wanted.length)
+        if wanted.HasField("start"):
+            question.start.CopyFrom(wanted.start)
         response = await self._await_draft(session, question, self._config.target.draft_wait_ms)
         return tree_pb2.TokenTree() if response is None else response.tree
 
@@ -198,3 +202,7 @@ class Loop:
             waited = (time.perf_counter_ns() - job.arrived_ns) / 1e9
             return too_late(f"no answer within the deadline; waited {waited:.3g} s")
         return unavailable("NO_TARGET", "no target worker was ready before the deadline", RETRY_AFTER_S)
+
+
+def _question(job: Job, beams: int, length: int) -> draft_pb2.ProposeRequest:
+    return draft_pb2.ProposeRequest(beams=beams, length=length, top_k=job.top_k, sampling=job.sampling)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
 from collections.abc import Callable
 from typing import Any
@@ -57,6 +58,7 @@ class RecommendationService(recommendation_pb2_grpc.RecommendationServiceService
                 prompt=reading.prompt,
                 top_k=reading.top_k,
                 search=request.search or pb.SEARCH_BEAM,
+                sampling=_sampling(request),
                 excluded_items=reading.excluded if len(reading.excluded) else None,
                 excluded_leaves=self._ranking.dead_leaves(reading.excluded) if len(reading.excluded) else b"",
                 draft=self._draft(request.draft, rules, reading),
@@ -91,6 +93,18 @@ class RecommendationService(recommendation_pb2_grpc.RecommendationServiceService
         return settings
 
 
+def _sampling(request: pb.RecommendRequest) -> pb.Sampling | None:
+    """How beams are drawn, with nothing left open; None for strict verification."""
+    if request.verification != pb.VERIFICATION_RELAXED:
+        return None
+    asked = request.sampling
+    return pb.Sampling(
+        temperature=asked.temperature if asked.HasField("temperature") else 1.0,
+        top_k=asked.top_k,
+        seed=asked.seed if asked.HasField("seed") else secrets.randbits(32),
+    )
+
+
 def _note(job: Job, final: pb.Final) -> None:
     """What the request's line in the log says about it."""
     times = final.times
@@ -98,6 +112,7 @@ def _note(job: Job, final: pb.Final) -> None:
         top_k=job.top_k,
         prompt_tokens=len(job.prompt),
         items=len(final.items),
+        seed=None if job.sampling is None else job.sampling.seed,
         passes=final.passes,
         rows=final.rows,
         drafted=final.drafted,

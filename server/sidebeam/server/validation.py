@@ -18,6 +18,7 @@ Ints = npt.NDArray[np.int64]
 
 SHOWN = 3  # bad values of one field that are named; the rest are counted
 CONTEXTS = ("history", "prompt", "tokens")
+TEMPERATURES = (1e-3, 1e3)  # beyond, nothing but rounding errors changes
 NO_ITEMS = np.zeros(0, np.int64)
 
 
@@ -60,6 +61,7 @@ def read(request: pb.RecommendRequest, rules: Rules) -> Reading:
     _read_exclusions(request, rules, reading)
     _check_draft(request.draft, rules, reading)
     _check_enum("search", request.search, pb.Search, reading)
+    _check_sampling(request, rules, reading)
     return reading
 
 
@@ -158,6 +160,22 @@ def _check_draft(draft: pb.DraftSettings, rules: Rules, reading: Reading) -> Non
         value = getattr(draft, name)
         if draft.HasField(name) and not 1 <= value <= most:
             reading.refuse(f"draft.{name}", f"must be 1 to {most} {unit}; given {value}")
+
+
+def _check_sampling(request: pb.RecommendRequest, rules: Rules, reading: Reading) -> None:
+    known = _check_enum("verification", request.verification, pb.Verification, reading)
+    if request.verification != pb.VERIFICATION_RELAXED:
+        if known and request.HasField("sampling"):
+            reading.refuse("sampling", "may be set only with verification VERIFICATION_RELAXED")
+        return
+    if request.search == pb.SEARCH_EXACT:
+        reading.refuse("verification", "VERIFICATION_RELAXED goes with SEARCH_BEAM only; given SEARCH_EXACT")
+    sampling = request.sampling
+    lowest, highest = TEMPERATURES
+    if sampling.HasField("temperature") and not lowest <= sampling.temperature <= highest:
+        reading.refuse("sampling.temperature", f"must be {lowest:g} to {highest:g}; given {sampling.temperature:g}")
+    if 0 < sampling.top_k < reading.top_k:
+        reading.refuse("sampling.top_k", f"must be 0, or at least top_k, {reading.top_k}; given {sampling.top_k}")
 
 
 def _check_enum(path: str, value: int, kind: object, reading: Reading) -> bool:

@@ -8,10 +8,9 @@ import numpy.typing as npt
 from sidebeam.catalog import ROOT, Catalog, LeafFilter, ranges
 from sidebeam.engine.cells import Cells
 from sidebeam.models import Pack, PackedModel
-from sidebeam.search import AcceptedBeams, DraftTree
+from sidebeam.search import AcceptedBeams, DraftTree, Width
 from sidebeam.search.normalise import over_children
 from sidebeam.search.request import Scoring
-from sidebeam.search.scored_tree import best
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
@@ -47,7 +46,7 @@ class DraftModel:
         """Take all memory and run the code paths once."""
         session = self.open(self.catalog.trie.alphabet[:1].astype(np.int64))
         if session is not None:
-            session.propose(None, 8, self.catalog.depth)
+            session.propose(None, Width(8, 1), self.catalog.depth)
             session.close()
 
 
@@ -61,16 +60,16 @@ class DraftSession:
         self._edges: dict[int, Floats] = {}  # scored node -> log-probs of its children
         self._closed = False
 
-    def propose(self, start: AcceptedBeams | None, beams: int, length: int) -> DraftTree:
-        """Beam search of width `beams` for `length` levels below `start` with its scores, or below the prompt."""
+    def propose(self, start: AcceptedBeams | None, width: Width, length: int) -> DraftTree:
+        """Beam search of that width for `length` levels below `start` with its scores, or below the prompt."""
         beam = start or FROM_PROMPT
         nodes, scores = beam.nodes, beam.log_probs
         drafted, totals = [], []
         for _ in range(min(length, self._draft.catalog.depth - beam.depth)):
             if not len(nodes):
                 break
-            children, sums = self._extend(nodes, scores)
-            chosen = best(sums, beams)
+            children, sums, survivors = self._extend(nodes, scores, width.top_k)
+            chosen = width.best(children, sums, survivors)
             nodes, scores = children[chosen], sums[chosen]
             drafted.append(nodes)
             totals.append(scores)
@@ -84,8 +83,8 @@ class DraftSession:
             self._closed = True
             self._draft.model.slots.give_back(self._cells.slot)
 
-    def _extend(self, nodes: Ints, scores: Floats) -> tuple[Ints, Floats]:
-        """All children of `nodes` and their cumulative log-probs."""
+    def _extend(self, nodes: Ints, scores: Floats, k: int) -> tuple[Ints, Floats, int]:
+        """All children of `nodes`, their cumulative log-probs, and how many are children of the first k nodes."""
         trie = self._draft.catalog.trie
         unknown = np.sort(nodes[[node not in self._edges for node in nodes.tolist()]])
         if len(unknown):
@@ -93,7 +92,7 @@ class DraftSession:
         first, end = trie.children(nodes)
         children = ranges(first, end - first)
         edges = np.concatenate([self._edges[node] for node in nodes.tolist()])
-        return children, np.repeat(scores, end - first) + edges
+        return children, np.repeat(scores, end - first) + edges, int((end - first)[:k].sum())
 
     def _score(self, nodes: Ints) -> None:
         trie, model = self._draft.catalog.trie, self._draft.model

@@ -103,7 +103,7 @@ class Engine:
         now = time.perf_counter_ns()
         ticket = Ticket(request, now, Search(self.catalog, request, self.scoring, self.tree_cells))
         if request.draft_ns:
-            self.budget.observe_draft(ticket.search.draft_length, request.draft_ns)
+            self._budget(ticket).observe_draft(ticket.search.draft_length, request.draft_ns)
         self._waiting.append(ticket)
         return ticket
 
@@ -165,9 +165,13 @@ class Engine:
         for ticket in ready:
             if total + self._expected_rows(ticket) > MAX_PASS_ROWS and rows:
                 break
-            rows.append(self._place(ticket, ticket.search.rows(self.budget, self.memory, self._load(ticket)), total))
+            nodes = ticket.search.rows(self._budget(ticket), self.memory, self._load(ticket))
+            rows.append(self._place(ticket, nodes, total))
             total += rows[-1].placement.segment.rows
         return rows
+
+    def _budget(self, ticket: Ticket) -> Budget:
+        return self.budget.of(ticket.request.sampling is not None)
 
     def _load(self, ticket: Ticket) -> Load:
         """What the other open requests are likely to put into a pass that `ticket` takes part in."""
@@ -208,7 +212,7 @@ class Engine:
             ticket.passes += 1
             ticket.depths.append(len(accepted))
             ticket.rows += row.placement.segment.rows
-            ticket.search.learn(self.budget, self.memory, row.frontier, own, accepted)
+            ticket.search.learn(self._budget(ticket), self.memory, row.frontier, own, accepted)
             for beams in accepted:
                 yield ticket, beams
 
@@ -231,7 +235,7 @@ class Engine:
                 queue_ns=max(0, total - ticket.pass_ns - ticket.search_ns),
                 pass_ns=ticket.pass_ns,
                 search_ns=ticket.search_ns,
-                advice=ticket.search.advice(self.budget, self.memory, self._load(ticket), self._draft_beams),
+                advice=ticket.search.advice(self._budget(ticket), self.memory, self._load(ticket), self._draft_beams),
             )
             ended.append((ticket, result))
             self._close(ticket)

@@ -20,6 +20,7 @@ from sidebeam.search import (
     DraftWanted,
     SearchRequest,
     SearchResult,
+    Width,
 )
 
 
@@ -36,7 +37,7 @@ class Recommender:
         self.engine = engine
         self.draft = draft
         self.prompts = prompts
-        self.advice: dict[int, DraftAdvice] = {}
+        self.advice: dict[tuple[int, bool], DraftAdvice] = {}  # by width, and whether beams are drawn
 
     @classmethod
     def load(cls, folder: Path | str, **target: Any) -> Recommender:
@@ -71,12 +72,13 @@ class Recommender:
                 if isinstance(event, DraftWanted):
                     session = open_requests[ticket].session
                     start = event.start if event.start.depth else None
-                    tree = None if session is None else session.propose(start, event.beams, event.length)
+                    width = Width(event.beams, ticket.request.top_k, ticket.request.sampling)
+                    tree = None if session is None else session.propose(start, width, event.length)
                     self.engine.draft(ticket, tree)
                 elif isinstance(event, SearchResult):
                     done = open_requests.pop(ticket)
                     results[done.place] = event
-                    self.advice[ticket.request.top_k] = event.advice
+                    self.advice[_kind(ticket.request)] = event.advice
                     if done.session is not None:
                         done.session.close()
         return [result for result in results if result is not None]
@@ -86,7 +88,7 @@ class Recommender:
         settings = request.draft
         if self.draft is None or settings.mode == "off" or settings.drafter != "model" or request.tree is not None:
             return request, None
-        advice = self.advice.get(request.top_k, DraftAdvice(0, 0))
+        advice = self.advice.get(_kind(request), DraftAdvice(0, 0))
         beams, length = (
             (settings.beams, settings.length) if settings.mode == "explicit" else (advice.beams, advice.length)
         )
@@ -96,8 +98,13 @@ class Recommender:
         session = self.draft.open(request.prompt, request.excluded)
         if session is None:
             return request, None
-        tree = session.propose(None, beams, min(length, self.engine.catalog.depth - 1))
+        width = Width(beams, request.top_k, request.sampling)
+        tree = session.propose(None, width, min(length, self.engine.catalog.depth - 1))
         return replace(request, tree=tree, draft_ns=time.perf_counter_ns() - started), session
+
+
+def _kind(request: SearchRequest) -> tuple[int, bool]:
+    return request.top_k, request.sampling is not None
 
 
 def tokens(prompt: Sequence[int]) -> np.ndarray[Any, np.dtype[np.int64]]:

@@ -59,7 +59,7 @@ def _check_models(bundle: Bundle, tokenizer: Tokenizer, catalog: Catalog, thread
         _good(
             "pass time", ", ".join(f"{rows} rows {ns / 1e6:.1f} ms" for rows, ns in info.curve if rows in (1, 32, 128))
         )
-        _good("draft", "loaded" if recommender.draft else "none; auto drafts from the catalog")
+        _good("draft", "loaded" if recommender.draft else "none; auto drafts from memory and catalog")
         if bundle.scoring == "raw" and catalog.n_leaves >= SAMPLE_K:
             _compare_with_generate(recommender, bundle, catalog)
     except ModelError as error:

@@ -6,6 +6,7 @@ microseconds on the host, less than launching the same selection on an accelerat
 
 from sidebeam.search.budget import Budget, Load
 from sidebeam.search.coverage import Coverage
+from sidebeam.search.draft_beams import Width
 from sidebeam.search.memory import Memory
 from sidebeam.search.pass_curve import PassCurve
 from sidebeam.search.request import (
@@ -14,6 +15,7 @@ from sidebeam.search.request import (
     DraftSettings,
     DraftTree,
     DraftWanted,
+    Sampling,
     SearchEvent,
     SearchRequest,
     SearchResult,
@@ -32,9 +34,11 @@ __all__ = [
     "Load",
     "Memory",
     "PassCurve",
+    "Sampling",
     "ScoredTree",
     "Search",
     "SearchEvent",
     "SearchRequest",
     "SearchResult",
+    "Width",
 ]

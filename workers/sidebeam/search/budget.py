@@ -73,12 +73,21 @@ class Budget:
         self.coverage = coverage  # of the draft model
         self.memory_coverage = Coverage()
         self._passes: dict[int, dict[int, float]] = {}  # by width and depth: passes needed from there on
+        self._of_drawn: Budget | None = None
         self._draft_ns: dict[int, float] = {}  # by draft length: width hardly matters to a small model
         self._requests = 0
         self._advice: dict[tuple[int, int], tuple[int, DraftAdvice]] = {}  # by width and load: when it was given, what
         self._recalls: dict[
             tuple[int, int, int, int, int], tuple[int, Grant]
         ] = {}  # the same, by depth, rows, children
+
+    def of(self, drawn: bool) -> Budget:
+        """The budget of requests whose beams are drawn, or of the others: drafts are worth more to the one or other."""
+        if not drawn:
+            return self
+        if self._of_drawn is None:
+            self._of_drawn = Budget(self.curve, Coverage())
+        return self._of_drawn
 
     def grant(
         self, k: int, depth: int, must: int, levels: Sequence[Level], load: Load, coverage: Coverage | None = None

@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from sidebeam.catalog import ROOT
-from sidebeam.search.request import AcceptedBeams
+from sidebeam.search.gumbel import keys
+from sidebeam.search.request import AcceptedBeams, Sampling
 from sidebeam.search.scored_tree import NONE, ScoredTree, best
 
 Ints = npt.NDArray[np.int64]
@@ -32,11 +33,15 @@ class SelectionRule(Protocol):
 
 
 class BeamRule:
-    """Exactly what beam search of width K returns: select K of the children of K beams, depth by depth."""
+    """Exactly what beam search of width K returns: select K of the children of K beams, depth by depth.
 
-    def __init__(self, k: int, length: int) -> None:
+    With `sampling`, K of them are drawn; they stand best first all the same.
+    """
+
+    def __init__(self, k: int, length: int, sampling: Sampling | None = None) -> None:
         self._k = k
         self._length = length
+        self._sampling = sampling
         self._beams = AcceptedBeams(0, np.array([ROOT]), np.zeros(1, np.float32))
         self._kept = [self._beams.nodes]
 
@@ -48,7 +53,9 @@ class BeamRule:
         accepted = []
         while self.answer is None and not len(self.must(tree)):
             entries = tree.entries(self._beams.nodes)
-            chosen = entries[best(tree.score[entries], self._k)]
+            chosen = entries[best(keys(self._sampling, tree.node[entries], tree.score[entries]), self._k)]
+            if self._sampling is not None:
+                chosen = chosen[np.argsort(-tree.score[chosen], kind="stable")]
             self._beams = AcceptedBeams(self._beams.depth + 1, tree.node[chosen], tree.score[chosen])
             self._kept.append(self._beams.nodes)
             accepted.append(self._beams)

@@ -7,7 +7,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from sidebeam.search.request import DraftTree
+from sidebeam.search.gumbel import keys
+from sidebeam.search.request import DraftTree, Sampling
 from sidebeam.search.scored_tree import NONE, ScoredTree
 
 Ints = npt.NDArray[np.int64]
@@ -56,15 +57,17 @@ class CatalogDrafter:
 class ModelDrafter:
     """Nodes that a draft model's beam search proposed: N beams, gamma levels (AtSpeed, section 1)."""
 
-    def __init__(self, length: int) -> None:
+    def __init__(self, length: int, sampling: Sampling | None = None) -> None:
         self._length = length
+        self._sampling = sampling
         self._nodes = NONE
         self._depths = NONE
 
     def offer(self, tree: ScoredTree, draft: DraftTree) -> None:
         """Take in a new draft; it replaces the one before."""
         inner = draft.nodes < tree.catalog.trie.level[-2]
-        nodes = draft.nodes[inner][np.argsort(-draft.log_probs[inner], kind="stable")]
+        nodes, log_probs = draft.nodes[inner], draft.log_probs[inner]
+        nodes = nodes[np.argsort(-keys(self._sampling, nodes, log_probs), kind="stable")]
         self._nodes = nodes
         self._depths = tree.catalog.trie.depth_of(nodes)
 

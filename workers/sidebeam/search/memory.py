@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from sidebeam.catalog import ROOT, Catalog, ranges
-from sidebeam.search.scored_tree import Frontier, best
+from sidebeam.search.draft_beams import Width
+from sidebeam.search.scored_tree import Frontier
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
@@ -59,8 +60,8 @@ class Memory:
         roots = np.flatnonzero(weights)
         return Tastes(roots, weights[roots].astype(np.float32))
 
-    def propose(self, tastes: Tastes, nodes: Ints, log_probs: Floats, beams: int, length: int) -> list[Ints]:
-        """Beam search of width `beams` for `length` levels below `nodes`, which have these log-probs and one depth.
+    def propose(self, tastes: Tastes, nodes: Ints, log_probs: Floats, width: Width, length: int) -> list[Ints]:
+        """Beam search of that width for `length` levels below `nodes`, which have these log-probs and one depth.
 
         Returns the inner nodes of each level, best first.
         """
@@ -72,7 +73,7 @@ class Memory:
             children = ranges(first, end - first)
             edges = self._roots(tastes) if nodes[0] == ROOT else np.log(self._mean[children] + NEVER)
             sums = np.repeat(log_probs, end - first) + edges
-            chosen = best(sums, beams)
+            chosen = width.best(children, sums, int((end - first)[: width.top_k].sum()))
             nodes, log_probs = children[chosen], sums[chosen]
             levels.append(nodes)
         return levels

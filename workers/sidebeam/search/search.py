@@ -11,6 +11,7 @@ import numpy.typing as npt
 from sidebeam.catalog import ROOT, Catalog, LeafFilter
 from sidebeam.search.budget import CHILDREN, Budget, Level, Load
 from sidebeam.search.contract import BeamRule, ExactRule, SelectionRule
+from sidebeam.search.draft_beams import Width
 from sidebeam.search.drafter import CatalogDrafter, ModelDrafter
 from sidebeam.search.memory import Memory, Tastes
 from sidebeam.search.normalise import over_children
@@ -49,13 +50,13 @@ class Search:
         self._scoring = scoring
         self._limit = limit
         self._rule: SelectionRule = (
-            BeamRule(request.top_k, catalog.depth)
+            BeamRule(request.top_k, catalog.depth, request.sampling)
             if request.contract == "beam"
             else ExactRule(request.top_k, catalog.depth, min(EXACT_WIDTH * request.top_k, limit))
         )
         length = request.draft.length or catalog.depth
         self._catalog_drafter = CatalogDrafter(length, min(request.draft.beams or limit, limit))
-        self._model_drafter = ModelDrafter(length)
+        self._model_drafter = ModelDrafter(length, request.sampling)
         self._tastes: Tastes | None = None
         self._drafted: list[Ints] = []  # by pass
         self._drafts: list[_Draft] = []
@@ -155,7 +156,8 @@ class Search:
     def _recalled_levels(self, memory: Memory) -> list[Level]:
         """What memory brings with the prompt."""
         tastes = self._tastes or memory.read(self.request.prompt)
-        recalled = memory.propose(tastes, ROOT_ONLY, np.zeros(1, np.float32), RECALLED, self.tree.catalog.depth - 1)
+        width = Width(RECALLED, self.request.top_k, self.request.sampling)
+        recalled = memory.propose(tastes, ROOT_ONLY, np.zeros(1, np.float32), width, self.tree.catalog.depth - 1)
         return self._levels(ROOT_ONLY, 0, recalled)
 
     def _levels_of(self, draft: DraftAdvice) -> list[Level]:
@@ -215,7 +217,8 @@ class Search:
 
         def recall(beams: int, length: int) -> list[Ints]:
             assert self._tastes is not None
-            return memory.propose(self._tastes, must, self.tree.scores_of(must), beams, length)
+            width = Width(beams, k, self.request.sampling)
+            return memory.propose(self._tastes, must, self.tree.scores_of(must), width, length)
 
         first, end = self.tree.catalog.trie.children(must)
         grant = budget.grant_recall(

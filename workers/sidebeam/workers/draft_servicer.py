@@ -11,6 +11,7 @@ import grpc
 import numpy as np
 
 from sidebeam.engine import DraftModel, DraftSession
+from sidebeam.search import Width
 from sidebeam.worker.v1 import draft_pb2, draft_pb2_grpc, tree_pb2
 from sidebeam.workers import wire
 
@@ -73,7 +74,8 @@ class Seat:
             if self._session is None:
                 return None
         start = wire.start_beams(message.start, catalog) if message.HasField("start") else None
-        drafted = self._session.propose(start, message.beams, message.length)
+        width = Width(message.beams, message.top_k, wire.sampling(message))
+        drafted = self._session.propose(start, width, message.length)
         tree = wire.token_tree(drafted.nodes, drafted.log_probs, catalog)
         return draft_pb2.ProposeResponse(tree=tree, draft_ns=time.perf_counter_ns() - started)
 

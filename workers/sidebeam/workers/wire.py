@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import get_args
 
 import numpy as np
@@ -17,11 +18,12 @@ from sidebeam.search.request import (
     DraftTree,
     DraftWanted,
     Ints,
+    Sampling,
     SearchRequest,
     SearchResult,
 )
 from sidebeam.v1 import recommendation_pb2
-from sidebeam.worker.v1 import target_pb2, tree_pb2
+from sidebeam.worker.v1 import draft_pb2, target_pb2, tree_pb2
 
 CONTRACTS: dict[int, Contract] = {
     recommendation_pb2.SEARCH_UNSPECIFIED: "beam",
@@ -59,8 +61,19 @@ def search_request(message: target_pb2.OpenSearch, catalog: Catalog) -> SearchRe
             message.draft.length,
         ),
         tree=hint(message.tree, catalog) if message.HasField("tree") else None,
+        sampling=sampling(message),
         draft_ns=message.draft_ns,
     )
+
+
+def sampling(message: target_pb2.OpenSearch | draft_pb2.ProposeRequest) -> Sampling | None:
+    """How beams are drawn, None for strict verification. Raises WireError."""
+    if not message.HasField("sampling"):
+        return None
+    given = message.sampling
+    if not 0 < given.temperature < math.inf:
+        raise WireError(f"sampling.temperature must be above 0; given {given.temperature}")
+    return Sampling(given.temperature, given.top_k, given.seed)
 
 
 def excluded_leaves(packed: bytes, catalog: Catalog) -> Ints | None:
