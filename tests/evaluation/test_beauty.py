@@ -137,7 +137,7 @@ def test_the_report_for_scripts(beauty, tmp_path, capsys) -> None:  # type: igno
     interactions = beauty.parents[1] / "data" / "beauty" / "interactions.jsonl"
     arguments = ["bench", "recommend", "--bundle", str(beauty), "--interactions", str(interactions)]
     report = tmp_path / "bench.json"
-    assert main([*arguments, "--prompts", "3", "--top-k", "1,5", "--json", str(report)]) == 0
+    assert main([*arguments, "--prompts", "3", "--learn", "32", "--top-k", "1,5", "--json", str(report)]) == 0
     written = json.loads(report.read_text())
     assert {row["arm"] for row in written["rows"]} == {"generate", "none", "catalog", "model", "auto"}
     assert {row["top_k"] for row in written["rows"]} == {1, 5}

@@ -46,7 +46,8 @@ class Recommender:
         tokenizer = Tokenizer.open(bundle.tokenizer)
         catalog = open_catalog(bundle, tokenizer)
         engine = load_target(bundle, catalog, **target)
-        draft = load_draft(bundle, catalog) if bundle.draft else None
+        place = {name: target[name] for name in ("device", "dtype") if name in target}
+        draft = load_draft(bundle, catalog, **place) if bundle.draft else None
         engine.warm_up()
         if draft is not None:
             draft.warm_up()

@@ -13,9 +13,12 @@ import numpy.typing as npt
 from sidebeam.engine import Recommender
 from sidebeam.evaluation.generate import GenerateBaseline
 from sidebeam.search import DraftSettings, Memory, SearchRequest, SearchResult
+from sidebeam.search.request import Sampling
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
+
+TOLERANCE = 1e-4  # of a log-prob
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,21 @@ class Answer:
     ms: float
     passes: int
     rows: int
+    depths: tuple[int, ...] = ()  # [passes] how many depths each pass brought
+    drafted: tuple[int, ...] = ()  # [L - 1] nodes by depth, from 1 on
+    needed: tuple[int, ...] = ()  # [L - 1] those that the answer needed
+
+    def equals(self, other: Answer) -> bool:
+        """Equal items and log-probs; two items closer than the tolerance may stand in either order."""
+        if len(self.leaves) != len(other.leaves) or np.abs(self.log_probs - other.log_probs).max() > TOLERANCE:
+            return False
+        if self.leaves == other.leaves:
+            return True
+        scores = dict(zip(other.leaves, other.log_probs.tolist(), strict=True))
+        return set(self.leaves) == set(other.leaves) and all(
+            abs(scores[leaf] - score) <= TOLERANCE
+            for leaf, score in zip(self.leaves, self.log_probs.tolist(), strict=True)
+        )
 
 
 class GenerateArm:
@@ -43,7 +61,7 @@ class GenerateArm:
         leaves, log_probs = self._baseline(prompt, k)
         ms = (time.perf_counter_ns() - start) / 1e6
         # generate repeats the prompt for every beam
-        return Answer(leaves, log_probs, ms, self._depth, k * (len(prompt) + self._depth - 1))
+        return Answer(leaves, log_probs, ms, self._depth, k * (len(prompt) + self._depth - 1), (1,) * self._depth)
 
 
 class EngineArm:
@@ -62,17 +80,33 @@ class EngineArm:
         """Whether what it drafts depends on earlier requests."""
         return self._draft.mode == "auto"
 
-    def serve(self, prompts: Sequence[Ints], k: int) -> list[SearchResult]:
-        """Answer all of them, sharing passes."""
+    def serve(
+        self, prompts: Sequence[Ints], k: int, samplings: Sequence[Sampling | None] | None = None
+    ) -> list[SearchResult]:
+        """Answer all of them, sharing passes; `samplings` says for each how relaxed verification draws."""
         engine = self._recommender.engine
         engine.budget, engine.memory, self._recommender.advice = self._budget, self._memory, self._advice
-        return self._recommender.search([SearchRequest(prompt, k, draft=self._draft) for prompt in prompts])
+        return self._recommender.search(
+            [
+                SearchRequest(prompt, k, draft=self._draft, sampling=sampling)
+                for prompt, sampling in zip(prompts, samplings or [None] * len(prompts), strict=True)
+            ]
+        )
 
-    def __call__(self, prompt: Ints, k: int) -> Answer:
+    def __call__(self, prompt: Ints, k: int, sampling: Sampling | None = None) -> Answer:
         start = time.perf_counter_ns()
-        (result,) = self.serve([prompt], k)
+        (result,) = self.serve([prompt], k, [sampling])
         ms = (time.perf_counter_ns() - start) / 1e6
-        return Answer(result.leaves.tolist(), result.log_probs, ms, result.passes, result.rows)
+        return Answer(
+            leaves=result.leaves.tolist(),
+            log_probs=result.log_probs,
+            ms=ms,
+            passes=result.passes,
+            rows=result.rows,
+            depths=result.depths,
+            drafted=result.drafted_by_depth,
+            needed=result.accepted_by_depth,
+        )
 
 
 def engine_arms(recommender: Recommender, draft_beams: int) -> list[EngineArm]:

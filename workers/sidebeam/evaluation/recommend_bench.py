@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import platform
 from collections.abc import Callable, Iterator, Sequence
@@ -17,11 +18,12 @@ from sidebeam.bundle import Bundle
 from sidebeam.engine import Recommender
 from sidebeam.evaluation.arm import Answer, EngineArm, GenerateArm, engine_arms
 from sidebeam.evaluation.generate import GenerateBaseline
+from sidebeam.evaluation.sample import between as between
+from sidebeam.evaluation.sample import evenly as evenly
 from sidebeam.search import DraftSettings, SearchRequest
 
 Ints = npt.NDArray[np.int64]
 
-TOLERANCE = 1e-4  # of a log-prob
 WARM_UP = 64  # prompts that each of our arms answers one by one before anything is timed
 IN_FLIGHT = 16  # while auto learns
 
@@ -59,22 +61,6 @@ def read_histories(path: Path, min_history: int) -> list[list[str]]:
     return histories
 
 
-def evenly(items: Sequence[list[str]], n: int) -> list[list[str]]:
-    """At most n of them, spread over the whole file."""
-    return [items[i] for i in _spread(len(items), n)]
-
-
-def between(items: Sequence[list[str]], n: int, others: int) -> list[list[str]]:
-    """At most `others` of those that `evenly(items, n)` leaves out, spread over the whole file."""
-    taken = set(_spread(len(items), n))
-    return evenly([item for i, item in enumerate(items) if i not in taken], others)
-
-
-def _spread(size: int, n: int) -> list[int]:
-    picks: list[int] = np.unique(np.linspace(0, size - 1, min(n, size)).astype(int)).tolist() if size else []
-    return picks
-
-
 class RecommendBench:
     """Arms take turns on every prompt, so that a noisy machine disturbs all of them alike."""
 
@@ -97,7 +83,9 @@ class RecommendBench:
     ) -> Iterator[Row]:
         """Rows for each width in turn. `others` are users whom auto serves first, as a service has; none is timed."""
         prompts, earlier = self._prompts(histories), self._prompts(others)
+        untaught = copy.deepcopy(self._recommender.engine.budget)
         for k in widths:
+            self._recommender.engine.budget = copy.deepcopy(untaught)  # not what the last arm left there
             progress(f"K = {k}: warming up")
             ours = engine_arms(self._recommender, self._bundle.defaults.draft_beams)
             for own in ours:
@@ -148,22 +136,10 @@ def _rows(k: int, answers: dict[str, list[Answer]]) -> Iterator[Row]:
             rows=round(float(np.mean([answer.rows for answer in given])), 1),
             identical=None
             if reference is None
-            else round(float(np.mean([_same(a, b) for a, b in zip(given, reference, strict=True)])), 4),
+            else round(float(np.mean([a.equals(b) for a, b in zip(given, reference, strict=True)])), 4),
             speedup_over_generate=None if reference is None else round(median("generate") / median(name), 3),
             speedup_over_none=round(median("none") / median(name), 3),
         )
-
-
-def _same(a: Answer, b: Answer) -> bool:
-    """Equal items and log-probs; two items closer than the tolerance may stand in either order."""
-    if len(a.leaves) != len(b.leaves) or np.abs(a.log_probs - b.log_probs).max() > TOLERANCE:
-        return False
-    if a.leaves == b.leaves:
-        return True
-    scores = dict(zip(b.leaves, b.log_probs.tolist(), strict=True))
-    return set(a.leaves) == set(b.leaves) and all(
-        abs(scores[leaf] - score) <= TOLERANCE for leaf, score in zip(a.leaves, a.log_probs.tolist(), strict=True)
-    )
 
 
 def report(rows: list[Row], prompt_pass_ms: float, prompts: int, others: int, threads: int) -> str:
