@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from sidebeam.bundle import Bundle, PromptBuilder, Tokenizer, open_catalog
 from sidebeam.training import Items, TrainingError, World
 from sidebeam.training.job import Job
+from sidebeam.training.lesson import word_kd
 from sidebeam.training.progress import ProgressBar
 from sidebeam.training.recipe import Recipe
 from sidebeam.training.shape import Shape
@@ -59,9 +61,11 @@ def test_a_draft_shares_the_vocabulary_and_follows_its_target(make_job: MakeJob,
     job.train_target(bar)
     manifest = job.out / "sidebeam.toml"
     manifest.write_text(manifest.read_text().replace("top_k = 20", "top_k = 7"))
-    taught = replace(job, shape=DRAFT, recipe=replace(job.recipe, distill=1.0))
-    first = taught.train_draft(bar).valid_loss
-    again = replace(taught, overwrite=True, recipe=replace(taught.recipe, epochs=9)).train_draft(bar).valid_loss
+    taught = replace(job, shape=DRAFT)
+    wholly = partial(word_kd, alpha=1.0)
+    first = taught.train_draft(bar, wholly).valid_loss
+    longer = replace(taught, overwrite=True, recipe=replace(taught.recipe, epochs=9))
+    again = longer.train_draft(bar, wholly).valid_loss
     assert first is not None
     assert again is not None
     assert 0 < again < first  # the divergence from the target, nats
@@ -147,9 +151,6 @@ def test_a_draft_needs_a_fitting_target(make_job: MakeJob, bar: ProgressBar, dat
     manifest.write_text(plain + '\n[draft]\npath = "draft"\n')
     with pytest.raises(TrainingError, match=r"\[draft\] names a model that is not there"):
         job.train_draft(bar)
-    manifest.write_text(plain.replace('"{history}"', '"Bought: {history}"'))
-    with pytest.raises(TrainingError, match=r"trained on bare histories.*Given: 'Bought: \{history\}'"):
-        job.train_draft(bar)
     assert not (job.out / "draft").exists()
 
 
@@ -183,7 +184,6 @@ def test_the_vocabulary_is_in_numeric_order(make_job: MakeJob, bar: ProgressBar,
         (lambda: Recipe(batch_size=-1), "--batch-size must be at least 1. Given: -1"),
         (lambda: Recipe(learning_rate=0), "--lr must be above 0. Given: 0"),
         (lambda: Recipe(learning_rate=float("nan")), "--lr must be above 0. Given: nan"),
-        (lambda: Recipe(distill=1.5), "--distill must be from 0 to 1. Given: 1.5"),
     ],
 )
 def test_bad_settings(make: Callable[[], object], says: str) -> None:

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
 import torch
 
 from sidebeam.training import History
-from sidebeam.training.sequences import UNLABELLED, Sequences, Window, training_windows, validation_windows
+from sidebeam.training.sequences import (
+    UNLABELLED,
+    Sequences,
+    Window,
+    training_samples,
+    training_windows,
+    validation_windows,
+)
 
 SIDS = np.array([[3, 5], [4, 6], [3, 6]])
 
@@ -30,6 +38,16 @@ def test_every_item_but_the_first_is_a_label_once(length: int, max_history: int)
     assert all(window.first_label >= (max_history + 1) // 2 for window in windows[1:])
 
 
+@pytest.mark.parametrize("max_history", [1, 2, 7, 20])
+@pytest.mark.parametrize("length", [0, 1, 2, 21, 32])
+def test_samples_have_one_label_after_the_latest_items(length: int, max_history: int) -> None:
+    samples = list(training_samples(_history(length), max_history))
+    assert [sample.items[-1] for sample in samples] == list(range(1, length))
+    for label, sample in enumerate(samples, start=1):
+        assert sample.items == tuple(range(max(0, label - max_history), label + 1))
+        assert sample.first_label == len(sample.items) - 1
+
+
 def test_validation_follows_the_latest_items() -> None:
     first, second = validation_windows(_history(5), max_history=3)
     assert (first.items, first.first_label) == ((2, 3, 4, 5), 3)
@@ -43,6 +61,19 @@ def test_rows_are_shifted_padded_and_labelled() -> None:
     no = UNLABELLED
     assert torch.equal(batch.tokens, torch.tensor([[1, 3, 5, 4, 6, 3], [1, 4, 6, 3, 5, 0]]))
     assert torch.equal(batch.labels, torch.tensor([[no, no, no, no, 3, 6], [no, no, 3, 5, no, no]]))
+
+
+def test_rows_with_prompts_are_prompt_and_label() -> None:
+    def prompts(items: Sequence[int]) -> list[int]:
+        return [1, *(10 + item for item in items), 9]
+
+    windows = [Window((0, 1, 2), 2), Window((1, 0), 1)]
+    batch = Sequences(windows, SIDS, start=(1,), prompts=prompts).collate([0, 1])
+    no = UNLABELLED
+    assert torch.equal(batch.tokens, torch.tensor([[1, 10, 11, 9, 3], [1, 11, 9, 3, 5]]))
+    assert torch.equal(batch.labels, torch.tensor([[no, no, no, 3, 6], [no, no, 3, 5, no]]))
+    everything = Sequences(windows, SIDS, start=(1,), prompts=prompts, label_all=True).collate([0, 1])
+    assert torch.equal(everything.labels, torch.tensor([[10, 11, 9, 3, 6], [11, 9, 3, 5, no]]))
 
 
 def test_batches_hold_every_row_once_with_rows_of_similar_length() -> None:

@@ -29,9 +29,10 @@ SUBCOMMANDS = {
     "serve": Subcommand("sidebeam.server.command", "run the sidecar on a bundle", "server"),
     "recommend": Subcommand("sidebeam.command.recommend", "ask a running sidecar for recommendations", ""),
     "demo": Subcommand("sidebeam.command.demo", "train, serve and query a small synthetic world", "all"),
-    "train": Subcommand("sidebeam.training.command", "train a target or a draft model on interactions", "workers"),
+    "train": Subcommand("sidebeam.alignment.command", "train a target or a draft model on interactions", "workers"),
     "check": Subcommand("sidebeam.evaluation.check", "say whether a bundle can be served", "workers"),
     "bench": Subcommand("sidebeam.command.bench", "measure speed side by side in one run", "workers"),
+    "evaluate": Subcommand("sidebeam.evaluation.evaluate", "report quality and speed on test users", "workers"),
 }
 
 

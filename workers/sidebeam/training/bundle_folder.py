@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tomllib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
-from sidebeam.bundle import Bundle, BundleError
+from sidebeam.bundle import Bundle, BundleError, PromptFormat
 from sidebeam.training.error import TrainingError
 
 MANIFEST = "sidebeam.toml"
-BARE_HISTORY = "{history}"
 
 Fill = Callable[[Path], None]
 
@@ -34,14 +35,42 @@ class BundleFolder:
         """The draft's model folder."""
         return self.root / "draft"
 
-    def write_target(self, fill: Fill, items: Path, max_history: int) -> None:
+    def check_manifest(self, prompt: PromptFormat, vocab_size: int) -> None:
+        """Raises `TrainingError` if a manifest stands there that would serve a target trained here in another way."""
+        path = self.root / MANIFEST
+        if not path.exists():
+            return
+        try:
+            manifest = tomllib.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise TrainingError(f"{path}: {error}") from None
+        wanted: dict[str, dict[str, Any]] = {
+            "target": {"path": "target"},
+            "catalog": {"items": "items.json"},
+            "prompt": asdict(prompt),
+        }
+        usual = {**wanted, "prompt": asdict(PromptFormat())}  # what a manifest that says nothing means
+        for section, values in wanted.items():
+            for key, value in values.items():
+                given = _section(manifest, section).get(key, usual[section][key])
+                if given != value:
+                    raise TrainingError(f"{path}: {section}.{key} must be {value!r} for this target. Given: {given!r}")
+        if _section(manifest, "tokenizer").get("path", "target") != "target":
+            raise TrainingError(f"{path}: [tokenizer] names another tokenizer than the target's; take it out")
+        if "draft" in manifest and (size := self._draft_size()) not in (None, vocab_size):
+            raise TrainingError(
+                f"{path}: [draft] has a vocabulary of {size} tokens, this target one of {vocab_size}; take it out, "
+                "and train a new draft afterwards"
+            )
+
+    def write_target(self, fill: Fill, items: Path, prompt: PromptFormat) -> None:
         """Makes a bundle of a target: its folder by `fill`, the items, and a manifest unless one stands there."""
         _write_folder(self.target, fill)
         copy = self.root / "items.json"
         if not copy.exists() or not copy.samefile(items):
             _write_file(copy, items.read_bytes())
         if not (self.root / MANIFEST).exists():
-            _write_file(self.root / MANIFEST, _manifest(max_history).encode())
+            _write_file(self.root / MANIFEST, _manifest(prompt).encode())
 
     def write_draft(self, fill: Fill) -> None:
         """Adds a draft: its folder by `fill`, and its section to the manifest, whose other lines stay as they are."""
@@ -67,16 +96,16 @@ class BundleFolder:
             raise TrainingError(f"a draft needs the bundle of its target in --out: {error}") from None
         if bundle.draft not in (None, self.root.resolve() / "draft"):
             raise TrainingError(f"{self.root / MANIFEST}: draft.path must be 'draft'. Given: '{bundle.draft}'")
-        prompt = bundle.prompt
-        if prompt.template != BARE_HISTORY or prompt.item_separator:
-            raise TrainingError(
-                f"{self.root / MANIFEST}: a draft is trained on bare histories: prompt.template must be "
-                f"{BARE_HISTORY!r} and prompt.item_separator ''. Given: {prompt.template!r}, {prompt.item_separator!r}"
-            )
         return bundle
 
+    def _draft_size(self) -> int | None:
+        try:
+            return int(json.loads((self.draft / "config.json").read_text(encoding="utf-8"))["vocab_size"])
+        except (OSError, ValueError, KeyError):
+            return None  # whoever opens the bundle will say more
 
-def _manifest(max_history: int) -> str:
+
+def _manifest(prompt: PromptFormat) -> str:
     return f"""[target]
 path = "target"
 
@@ -85,14 +114,24 @@ items = "items.json"
 scoring = "raw"
 
 [prompt]
-template = "{BARE_HISTORY}"        # the tokenizer puts <s> in front
-item_separator = ""
-max_history = {max_history}
+template = {_quoted(prompt.template)}
+item_separator = {_quoted(prompt.item_separator)}
+max_history = {prompt.max_history}
 
 [defaults]
 top_k = 20
 draft_beams = 40
 """
+
+
+def _section(manifest: dict[str, Any], name: str) -> dict[str, Any]:
+    section = manifest.get(name, {})
+    return section if isinstance(section, dict) else {}
+
+
+def _quoted(text: str) -> str:
+    """A TOML string: JSON's, but for the one control character that JSON leaves as it is."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _write_file(path: Path, content: bytes) -> None:

@@ -52,7 +52,7 @@ PLAN = DemoPlan(  # about a minute on two cores
     target=Shape(layers=4, hidden=192, heads=6),
     target_recipe=Recipe(epochs=2, batch_size=16, learning_rate=2e-3, seed=7),
     draft=Shape(layers=1, hidden=64, heads=4),
-    draft_recipe=Recipe(epochs=1, batch_size=16, learning_rate=5e-3, seed=7, distill=0.8),
+    draft_recipe=Recipe(epochs=1, batch_size=16, learning_rate=5e-3, seed=7),
 )
 
 

@@ -30,6 +30,8 @@ class ProgressBar:
         self._label = ""
         self._loss: float | None = None
         self._tokens = 0
+        self._made = 0
+        self.rate = ""
 
     def __enter__(self) -> Self:
         self._bars.start()
@@ -42,7 +44,7 @@ class ProgressBar:
 
     def begin(self, label: str, steps: int, done: int = 0) -> None:
         """Opens a bar for a run of `steps` steps, `done` of which an earlier process made."""
-        self._label, self._loss, self._tokens = label, None, 0
+        self._label, self._loss, self._tokens, self._made = label, None, 0, 0
         self._task = self._bars.add_task(label, total=steps, completed=done, loss="", rate="")
 
     def step(self, loss: float, tokens: int) -> None:
@@ -50,13 +52,20 @@ class ProgressBar:
         self._loss = loss if self._loss is None else SMOOTHING * self._loss + (1 - SMOOTHING) * loss
         self._tokens += tokens
         elapsed = self._bars.tasks[self._task].elapsed or 0.0
-        rate = f"{self._tokens / elapsed:,.0f} tokens/s" if elapsed else ""
-        self._bars.update(self._task, advance=1, loss=f"loss {self._loss:.3f}", rate=rate)
+        self.rate = f"{self._tokens / elapsed:,.0f} tokens/s" if elapsed else ""
+        self._bars.update(self._task, advance=1, loss=f"loss {self._loss:.3f}", rate=self.rate)
+
+    def advance(self, steps: int, unit: str) -> None:
+        """So many steps were made of a run that has no loss."""
+        self._made += steps
+        elapsed = self._bars.tasks[self._task].elapsed or 0.0
+        self.rate = f"{self._made / elapsed:,.0f} {unit}" if elapsed else ""
+        self._bars.update(self._task, advance=steps, rate=self.rate)
 
     def epoch(self, number: int, train_loss: float, valid_loss: float | None) -> None:
         """An epoch ended; numbers count from 1, losses are nats per token."""
         valid = "" if valid_loss is None else f", validation {valid_loss:.4f}"
-        self.note(f"{self._label}: epoch {number}, loss {train_loss:.4f}{valid}")
+        self.note(f"{self._label}: epoch {number}, loss {train_loss:.4f}{valid}, {self.rate}")
 
     def note(self, text: str) -> None:
         """Prints a line above the bars."""

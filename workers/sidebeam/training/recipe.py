@@ -7,37 +7,42 @@ from dataclasses import dataclass
 
 from sidebeam.training.error import TrainingError
 
+DISTILLED = 0.8  # of a draft's loss: it is good when it agrees with its target; the rest keeps it honest about the data
+
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """The settings of one training run. Raises `TrainingError` naming the option, the value and its limit.
 
-    `distill` is the share of the loss that follows the teacher's distributions; the rest follows the data.
+    A step of each process takes `accumulate` batches, one after another. Training ends early after `patience` epochs
+    without a better validation loss; 0: never.
     """
 
     epochs: int = 10
     max_steps: int | None = None
     batch_size: int = 64
+    accumulate: int = 1
+    patience: int = 5
     learning_rate: float = 1e-3
     warmup: float = 0.05  # share of all steps
     weight_decay: float = 0.1
     clip: float = 1.0  # largest gradient norm
     seed: int = 0
-    distill: float = 0.0
 
     def __post_init__(self) -> None:
-        for name, least in (("epochs", 1), ("max_steps", 1), ("batch_size", 1), ("seed", 0)):
+        leasts = (("epochs", 1), ("max_steps", 1), ("batch_size", 1), ("accumulate", 1), ("patience", 0), ("seed", 0))
+        for name, least in leasts:
             value = getattr(self, name)
             if value is not None and value < least:
                 raise TrainingError(f"--{name.replace('_', '-')} must be at least {least}. Given: {value}")
         if not 0 < self.learning_rate < math.inf:
             raise TrainingError(f"--lr must be above 0. Given: {self.learning_rate}")
-        if not 0 <= self.distill <= 1:
-            raise TrainingError(f"--distill must be from 0 to 1. Given: {self.distill}")
+        if not 0 <= self.weight_decay < math.inf:
+            raise TrainingError(f"--weight-decay must be at least 0. Given: {self.weight_decay}")
 
     def steps(self, batches: int) -> int:
-        """All steps of a run whose epochs have this many batches."""
-        steps = self.epochs * batches
+        """All steps of a run in whose epochs a process has this many batches."""
+        steps = self.epochs * -(-batches // self.accumulate)
         return steps if self.max_steps is None else min(steps, self.max_steps)
 
     def rate(self, step: int, steps: int) -> float:
