@@ -172,3 +172,39 @@ def test_a_low_temperature_is_strict_verification() -> None:
         wanted = oracle.catalog.node_leaf(strict.answer.nodes).tolist()  # type: ignore[union-attr]
         assert drawn(oracle, 4, Sampling(1e-4, seed=seed)) == wanted
         assert drawn(oracle, 4, Sampling(50.0, top_k=4, seed=seed)) == wanted
+
+
+def accepted_by_coins(p: np.ndarray, q: np.ndarray, k: int, n: int, random: np.random.Generator) -> bool:
+    """Algorithm 2 made sound: drafts are drawn without replacement from q and accepted by coins, one target draw after
+    the other; after a rejection the target draws from the residual. True if n drafts bring k draws."""
+    drafts = np.argsort(-(np.log(q) + random.gumbel(size=len(q))))[:n]
+    left, undrafted, draws = p.copy(), q.copy(), 0
+    current = left / left.sum()
+    for draft in drafts:
+        proposal = undrafted / undrafted.sum()
+        if random.random() < min(1.0, current[draft] / proposal[draft]):
+            left[draft] = 0.0
+            current, draws = left / left.sum(), draws + 1
+        else:
+            residual = np.maximum(current - proposal, 0.0)
+            current = residual / residual.sum()
+        undrafted[draft] = 0.0
+    return draws >= k
+
+
+def test_shared_noise_accepts_more_than_coins_and_more_than_strict_verification() -> None:
+    random = np.random.default_rng(0)
+    k, n, nodes, tries = 20, 40, np.arange(91), 300
+    coins = shared = strict = 0
+    for seed in range(tries):
+        log_p = random.normal(size=91) * 1.3
+        log_q = log_p + random.normal(size=91) * 0.5
+        p, q = (np.exp(x) / np.exp(x).sum() for x in (log_p, log_q))
+        coins += accepted_by_coins(p, q, k, n, random)
+        for sampling in (Sampling(seed=seed), None):
+            target, draft = (np.argsort(-keys(sampling, nodes, x.astype(np.float32))) for x in (log_p, log_q))
+            accepted = np.isin(target[:k], draft[:n]).all()
+            shared, strict = (shared + accepted, strict) if sampling else (shared, strict + accepted)
+    assert shared > strict > coins
+    assert shared > 0.85 * tries
+    assert coins < 0.5 * tries
