@@ -123,7 +123,7 @@ def test_another_replica_takes_over_at_once(tiny_bundle, start, connect, wait_un
             assert ids(caller.final(5.0, history=HISTORY)) == expected
 
 
-def test_callers_that_leave_free_their_slots(tiny_bundle, start, connect):
+def test_callers_that_leave_free_their_slots(tiny_bundle, start, connect, wait_until):
     with start(tiny_bundle, target__slots=1, draft__slots=1, draft__first_wait_ms=10_000) as one:
         caller = connect(one)
         for _ in range(30):
@@ -131,7 +131,8 @@ def test_callers_that_leave_free_their_slots(tiny_bundle, start, connect):
             next(iter(call))
             call.cancel()
         assert len(caller.final(history=HISTORY).items) == 5
-        assert caller.final(history=HISTORY, draft=EXPLICIT).drafted > 0  # the draft's only slot is free again
+        # The draft's only slot is free again, as soon as the worker has heard that the last caller left.
+        wait_until(lambda: caller.final(history=HISTORY, draft=EXPLICIT).drafted > 0, 30)
 
 
 def test_workers_do_not_outlive_a_killed_front(fresh, wait_until):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +30,7 @@ class BaseVocabulary(Vocabulary):
 
         Raises `TrainingError` for a folder without a fast tokenizer, or one that SIDs or `prompt` do not fit.
         """
-        library = _open(base)
+        library = _open(base, base)
         taken = set(library.all_special_tokens)
         tokens = sid_tokens(items)
         for token in tokens:
@@ -40,8 +41,9 @@ class BaseVocabulary(Vocabulary):
         library.add_tokens([AddedToken(token, normalized=False, special=False) for token in tokens])
         with tempfile.TemporaryDirectory() as folder:
             library.save_pretrained(folder)
+            shutil.copyfile(base / "config.json", Path(folder) / "config.json")  # it, too, decides on a class
             saved = Vocabulary.open(Path(folder))
-            _compare(base, saved, _open(Path(folder)), items, prompt)
+            _compare(base, saved, _open(Path(folder), base), items, prompt)
         vocabulary = cls(saved.ids, saved.start, saved.fast, known, library)
         try:
             vocabulary.encode(items)
@@ -55,16 +57,16 @@ class BaseVocabulary(Vocabulary):
         self.library.save_pretrained(folder)
 
 
-def _open(folder: Path) -> Any:
-    path = folder / "tokenizer.json"
-    if not path.is_file():
-        raise TrainingError(f"--base {folder}: has no fast tokenizer: tokenizer.json is missing")
+def _open(folder: Path, base: Path) -> Any:
+    """The tokenizer in `folder`, which is `base` or was made from it."""
+    if not (folder / "tokenizer.json").is_file():
+        raise TrainingError(f"--base {base}: has no fast tokenizer: tokenizer.json is missing")
     try:
         library = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # a damaged file makes the tokenizers library raise the bare class
-        raise TrainingError(f"--base {folder}: the tokenizer cannot be opened: {first_line(error)}") from None
+        raise TrainingError(f"--base {base}: the tokenizer cannot be opened: {first_line(error)}") from None
     if not getattr(library, "is_fast", False):
-        raise TrainingError(f"--base {folder}: has no fast tokenizer: transformers opens a {type(library).__name__}")
+        raise TrainingError(f"--base {base}: has no fast tokenizer: transformers opens a {type(library).__name__}")
     return library
 
 
