@@ -20,7 +20,8 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Literal, Self
 
-from rich.console import Console
+from rich.console import Console, JustifyMethod
+from rich.padding import Padding
 from rich.table import Table
 
 from sidebeam.client import AsyncClient, Beams, Provisional, Recommendation, SidebeamError
@@ -165,12 +166,15 @@ class Story:
         self._console.print(f"The same items in the same order for {same} of {len(customers)} customers.")
 
     def _ranking(self, answer: Recommendation, customer: Customer) -> None:
-        table = Table(box=None, show_header=False, padding=(0, 2, 0, 4))
+        table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+        justified: tuple[JustifyMethod, ...] = ("right", "left", "left", "right", "left")
+        for justify in justified:
+            table.add_column(justify=justify, no_wrap=True)
         for item in answer.items:
-            note = "◂ what they bought next" if item.item_id == customer.bought_next else ""
+            note = "◂ bought next" if item.item_id == customer.bought_next else ""
             title = self._titles[item.item_id]
             table.add_row(str(item.rank), title, "".join(item.sid), f"{item.log_prob:.2f}", f"[green]{note}[/]")
-        self._console.print(table)
+        self._console.print(Padding(table, (0, 0, 0, 4)))
         self._console.print(
             f"    {answer.passes} target passes, {answer.rows} rows; {answer.drafted} nodes drafted, "
             f"{answer.accepted} of them needed",

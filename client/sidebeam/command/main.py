@@ -32,7 +32,7 @@ SUBCOMMANDS = {
     "train": Subcommand("sidebeam.alignment.command", "train a target or a draft model on interactions", "workers"),
     "check": Subcommand("sidebeam.evaluation.check", "say whether a bundle can be served", "workers"),
     "bench": Subcommand("sidebeam.command.bench", "measure speed side by side in one run", "workers"),
-    "evaluate": Subcommand("sidebeam.evaluation.evaluate", "report quality and speed on test users", "workers"),
+    "evaluate": Subcommand("sidebeam.report.evaluate", "report quality and speed on test users", "workers"),
 }
 
 

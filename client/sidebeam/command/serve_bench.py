@@ -10,7 +10,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+import grpc
 import numpy as np
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from sidebeam.client import AsyncClient, Recommendation
 from sidebeam.engine import Recommender
@@ -42,12 +44,13 @@ def measure(bundle: Path, histories: list[list[str]], k: int, clients: int, thre
 async def _measure(
     address: str, recommender: Recommender, histories: list[list[str]], k: int, clients: int
 ) -> dict[str, Any]:
-    async with AsyncClient(address, timeout_s=60) as client:
+    async with AsyncClient(address, timeout_s=60) as client, grpc.aio.insecure_channel(address) as channel:
+        health = health_pb2_grpc.HealthStub(channel)
         await client.wait_until_ready(READY_S)
         for history in (histories * WARM_UP)[:WARM_UP]:
             await client.recommend(history=history, top_k=k)
             _in_process(recommender, history, k)
-        remote, streamed, local, answers = [], [], [], []
+        remote, streamed, local, empty, answers = [], [], [], [], []
         for history in histories:  # by turns, so that a noisy machine disturbs both alike
             await asyncio.sleep(SETTLE_S)
             start = time.perf_counter()
@@ -63,6 +66,10 @@ async def _measure(
             start = time.perf_counter()
             _in_process(recommender, history, k)
             local.append((time.perf_counter() - start) * 1e3)
+            await asyncio.sleep(SETTLE_S)
+            start = time.perf_counter()
+            await health.Check(health_pb2.HealthCheckRequest())
+            empty.append((time.perf_counter() - start) * 1e3)
         one_s = await _all_of(client, histories, k, 1)
         many_s = await _all_of(client, histories, k, clients)
     times = [answer.times for answer in answers]
@@ -79,6 +86,7 @@ async def _measure(
         "in_process_median_ms": round(float(np.median(local)), 3),
         "overhead_ms": round(float(np.median(remote) - np.median(local)), 3),
         "stream_overhead_ms": round(float(np.median(streamed) - np.median(local)), 3),
+        "empty_call_median_ms": round(float(np.median(empty)), 3),
         "stages_median_ms": stages,
         "clients": clients,
         "one_client_rps": round(len(histories) / one_s[0], 2),
@@ -115,12 +123,14 @@ def _items(answer: Recommendation) -> list[str]:
 
 def report(result: dict[str, Any]) -> str:
     """The table a person reads."""
+    empty = f"an empty call to the front takes {result['empty_call_median_ms']:.2f} ms; a request makes two such hops"
     stages = ", ".join(f"{name.removesuffix('_ms')} {ms:.2f}" for name, ms in result["stages_median_ms"].items())
     return "\n".join(
         [
             f"{result['prompts']} prompts, K = {result['top_k']}",
             f"  through gRPC {result['grpc_median_ms']:.2f} ms, in process {result['in_process_median_ms']:.2f} ms: "
             f"overhead {result['overhead_ms']:.2f} ms; with every event streamed {result['stream_overhead_ms']:.2f} ms",
+            f"  {empty}",
             f"  median ms by stage: {stages}",
             f"  {result['one_client_rps']:.1f} requests/s with 1 client, {result['many_clients_rps']:.1f} with "
             f"{result['clients']}: {result['throughput_ratio']:.2f}x; identical answers {result['identical']:.1%}",

@@ -7,7 +7,7 @@ from html import escape
 
 from sidebeam.evaluation.findings import Cost, Findings
 from sidebeam.evaluation.interval import Estimate
-from sidebeam.evaluation.wording import NOTHING, interval, number, ratio, share, together
+from sidebeam.report.wording import NOTHING, interval, number, ratio, share, together
 
 METRICS = {"recall": "Recall", "ndcg": "NDCG"}
 

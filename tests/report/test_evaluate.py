@@ -20,9 +20,9 @@ from sidebeam.command.main import main
 from sidebeam.engine import Recommender
 from sidebeam.evaluation.cohort import Cohort
 from sidebeam.evaluation.error import EvaluationError
-from sidebeam.evaluation.evaluate import add_arguments
 from sidebeam.evaluation.lineup import Lineup
 from sidebeam.evaluation.options import Options
+from sidebeam.report.evaluate import add_arguments
 from sidebeam.search import DraftSettings, SearchRequest, SearchResult
 from sidebeam.search.request import Sampling
 

@@ -14,12 +14,12 @@ from sidebeam.catalog import Catalog
 from sidebeam.evaluation.arm import Answer
 from sidebeam.evaluation.arm_name import GENERATE, ArmName
 from sidebeam.evaluation.findings import Findings, Judge
-from sidebeam.evaluation.page import page
-from sidebeam.evaluation.report import document
 from sidebeam.evaluation.scene import Scene
 from sidebeam.evaluation.study import Track
-from sidebeam.evaluation.summary import sentences
-from sidebeam.evaluation.table import tables
+from sidebeam.report.document import document
+from sidebeam.report.page import page
+from sidebeam.report.summary import sentences
+from sidebeam.report.table import tables
 
 VOID = {"meta", "br", "hr", "img", "input", "link"}
 ASKING = {"src", "href", "xlink:href", "srcset", "data", "action", "poster", "background"}

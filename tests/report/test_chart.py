@@ -7,9 +7,9 @@ from html.parser import HTMLParser
 
 import pytest
 
-from sidebeam.evaluation.chart import Chart, Line, legend, scale, spread
 from sidebeam.evaluation.interval import Estimate
-from sidebeam.evaluation.marker import STYLES, marker
+from sidebeam.report.chart import Chart, Line, legend, scale, spread
+from sidebeam.report.marker import STYLES, marker
 
 
 @pytest.mark.parametrize("highest", [1e-6, 0.03, 0.2, 0.99, 1.0, 3.7, 4.0, 27.3, 100.0, 666.0, 1564.0])

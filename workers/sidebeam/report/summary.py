@@ -6,7 +6,7 @@ from sidebeam.evaluation.arm_name import GENERATE, POPULARITY, ArmName
 from sidebeam.evaluation.findings import Cost, Findings
 from sidebeam.evaluation.interval import Estimate
 from sidebeam.evaluation.scene import Scene
-from sidebeam.evaluation.wording import interval, number, ratio, share
+from sidebeam.report.wording import interval, number, ratio, share
 
 FEW = 200  # users, with whom intervals are wide
 

@@ -7,20 +7,20 @@ from html import escape
 from importlib import resources
 from typing import Any
 
-from sidebeam.evaluation import plots, tabulation
 from sidebeam.evaluation.arm_name import GENERATE
-from sidebeam.evaluation.chart import Chart, legend
 from sidebeam.evaluation.findings import Cost, Findings
 from sidebeam.evaluation.scene import Scene
-from sidebeam.evaluation.summary import sentences
-from sidebeam.evaluation.wording import interval, number, ratio, share
+from sidebeam.report import plots, tabulation
+from sidebeam.report.chart import Chart, legend
+from sidebeam.report.summary import sentences
+from sidebeam.report.wording import interval, number, ratio, share
 
 ALLOWED = "default-src 'none'; style-src 'unsafe-inline'"  # a browser would refuse anything from outside
 
 
 def page(scene: Scene, findings: Findings) -> str:
     """The whole document."""
-    style = resources.files("sidebeam.evaluation").joinpath("page.css").read_text(encoding="utf-8")
+    style = resources.files("sidebeam.report").joinpath("page.css").read_text(encoding="utf-8")
     title = f"Sidebeam evaluation: {escape(str(scene.bundle['name']))}"
     parts = [
         f"<h1>{title}</h1>",

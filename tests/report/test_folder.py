@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sidebeam.evaluation.error import EvaluationError
-from sidebeam.evaluation.folder import ReportFolder
+from sidebeam.report.folder import ReportFolder
 
 NAMES = ("a.json", "b.html")
 

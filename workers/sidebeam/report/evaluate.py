@@ -59,14 +59,14 @@ def _evaluate(options: Options) -> None:
     os.environ.setdefault("OMP_NUM_THREADS", str(options.threads))
     from sidebeam.evaluation.cohort import Cohort
     from sidebeam.evaluation.findings import Judge
-    from sidebeam.evaluation.folder import ReportFolder
     from sidebeam.evaluation.lineup import Lineup
-    from sidebeam.evaluation.page import page
-    from sidebeam.evaluation.report import document
     from sidebeam.evaluation.scene import Scene
     from sidebeam.evaluation.study import Study
-    from sidebeam.evaluation.table import tables
     from sidebeam.models import ModelError
+    from sidebeam.report.document import document
+    from sidebeam.report.folder import ReportFolder
+    from sidebeam.report.page import page
+    from sidebeam.report.table import tables
 
     try:
         tokenizer = Tokenizer.open(bundle.tokenizer)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from html import escape
 
 from sidebeam.evaluation.interval import Estimate
-from sidebeam.evaluation.marker import STYLES, marker
+from sidebeam.report.marker import STYLES, marker
 
 LEFT, TOP, BOTTOM, RIGHT = 46, 10, 40, 12  # margins
 NAME_WIDTH = 148  # for names at the right

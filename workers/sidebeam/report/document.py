@@ -10,7 +10,7 @@ from typing import Any
 from sidebeam.evaluation.arm_name import ArmName
 from sidebeam.evaluation.findings import Findings
 from sidebeam.evaluation.scene import Scene
-from sidebeam.evaluation.summary import sentences
+from sidebeam.report.summary import sentences
 
 SCHEMA = 1
 DIGITS = 6  # significant ones

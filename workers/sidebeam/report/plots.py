@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from sidebeam.evaluation.arm_name import GENERATE, POPULARITY, ArmName
-from sidebeam.evaluation.chart import Chart, Line
 from sidebeam.evaluation.findings import Cost, Findings
 from sidebeam.evaluation.interval import Estimate
+from sidebeam.report.chart import Chart, Line
 
 FIXED = {"generate": 0, "off": 1, "auto": 2, "catalog": 3, "popularity": 9}  # styles; models take those between
 FIRST_MODEL, MODELS = 4, 5

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sidebeam.evaluation.findings import Findings
-from sidebeam.evaluation.wording import number, ratio, share, together
+from sidebeam.report.wording import number, ratio, share, together
 
 
 def tables(findings: Findings) -> str:
