@@ -55,6 +55,8 @@ def test_a_folder_without_description(tmp_path: Path) -> None:
         ("[prompt]\ntemplate = 'no place'", "must hold {history} exactly once"),
         ("[defaults]\ntop_k = -1", "defaults.top_k must be at least 1; given -1"),
         ("target = 3", "[target] must be a section"),
+        ("[texts]\nmax_new_tokens = 0", "texts.max_new_tokens must be at least 1; given 0"),
+        ("[texts]\npool = 'pools'", "did you mean 'pools'"),
         ("[target", "sidebeam.toml"),
     ],
 )
@@ -132,3 +134,23 @@ def test_tokenizer_problems_are_named(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_text("{}")
     with pytest.raises(ValueError, match="is not a tokenizer"):
         Tokenizer.open(tmp_path)
+
+
+def test_a_bundle_that_writes_texts_needs_no_catalog(bundle_copy: Path) -> None:
+    (bundle_copy / "items.json").unlink()
+    (bundle_copy / "sidebeam.toml").write_text("[texts]\npools = 'old'\n")
+    bundle = Bundle.open(bundle_copy)
+    assert bundle.items is None
+    assert bundle.texts is not None
+    assert bundle.texts.pools == bundle_copy.resolve() / "old"
+    assert "it writes texts, it recommends no items" in problems(bundle_copy)
+
+
+def test_a_bundle_may_do_both(bundle_copy: Path) -> None:
+    with (bundle_copy / "sidebeam.toml").open("a") as file:
+        file.write("\n[texts]\nmax_new_tokens = 64\n")
+    bundle = Bundle.open(bundle_copy)
+    assert bundle.items is not None
+    assert bundle.texts is not None
+    assert bundle.texts.pools is None
+    assert bundle.texts.max_new_tokens == 64

@@ -1,6 +1,6 @@
 """The folder a user brings: models, tokenizer, catalog, prompt. No torch."""
 
-from sidebeam.bundle.bundle import Bundle, BundleError, Defaults
+from sidebeam.bundle.bundle import Bundle, BundleError, Defaults, Texts
 from sidebeam.bundle.index import cache_folder, compile_index, open_catalog
 from sidebeam.bundle.prompt import PromptBuilder, PromptFormat
 from sidebeam.bundle.tokenizer import Tokenizer
@@ -11,6 +11,7 @@ __all__ = [
     "Defaults",
     "PromptBuilder",
     "PromptFormat",
+    "Texts",
     "Tokenizer",
     "cache_folder",
     "compile_index",

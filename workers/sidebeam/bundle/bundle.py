@@ -20,6 +20,7 @@ KEYS: dict[str, dict[str, type]] = {
     "tokenizer": {"path": str},
     "catalog": {"items": str, "scoring": str},
     "prompt": {"template": str, "item_separator": str, "max_history": int},
+    "texts": {"pools": str, "max_new_tokens": int},
     "defaults": {"top_k": int, "draft_beams": int},
 }
 
@@ -41,17 +42,29 @@ class Defaults:
 
 
 @dataclass(frozen=True, slots=True)
+class Texts:
+    """What a bundle that writes texts brings beside its target. `pools`: earlier texts, if there are any."""
+
+    pools: Path | None = None
+    max_new_tokens: int = 256
+
+
+@dataclass(frozen=True, slots=True)
 class Bundle:
-    """Where the parts are and how they fit. Paths are absolute."""
+    """Where the parts are and how they fit. Paths are absolute.
+
+    It recommends items, writes texts, or does both: `items` None means texts alone, `texts` None items alone.
+    """
 
     root: Path
     target: Path
     draft: Path | None
     tokenizer: Path
-    items: Path
+    items: Path | None
     scoring: Literal["raw", "catalog"]
     prompt: PromptFormat
     defaults: Defaults
+    texts: Texts | None = None
 
     @classmethod
     def open(cls, folder: Path | str) -> Bundle:
@@ -85,15 +98,17 @@ class Bundle:
             return None if value is None else root / value
 
         target = path("target", "target") or root
+        texts = raw.get("texts")
         return cls(
             root=root,
             target=target,
             draft=path("draft", None),
             tokenizer=path("tokenizer", None) or target,
-            items=path("catalog", "items.json", "items") or root,
+            items=path("catalog", "items.json" if texts is None or "catalog" in raw else None, "items"),
             scoring=raw.get("catalog", {}).get("scoring", "raw"),
             prompt=PromptFormat(**raw.get("prompt", {})),
             defaults=Defaults(**raw.get("defaults", {})),
+            texts=None if texts is None else Texts(**{**texts, "pools": path("texts", None, "pools")}),
         )
 
 
@@ -132,6 +147,7 @@ def _bad_values(bundle: Bundle) -> list[str]:
         ("prompt.max_history", bundle.prompt.max_history),
         ("defaults.top_k", bundle.defaults.top_k),
         ("defaults.draft_beams", bundle.defaults.draft_beams),
+        ("texts.max_new_tokens", 1 if bundle.texts is None else bundle.texts.max_new_tokens),
     ):
         if value < 1:
             problems.append(f"{BUNDLE_FILE}: {name} must be at least 1; given {value}")
@@ -139,7 +155,9 @@ def _bad_values(bundle: Bundle) -> list[str]:
 
 
 def _missing_files(bundle: Bundle) -> list[str]:
-    needed = [(bundle.items, "catalog.items"), (bundle.tokenizer / "tokenizer.json", "tokenizer")]
+    needed = [(bundle.tokenizer / "tokenizer.json", "tokenizer")]
+    if bundle.items is not None:
+        needed.append((bundle.items, "catalog.items"))
     models = [(bundle.target, "target")] + ([(bundle.draft, "draft")] if bundle.draft else [])
     problems = []
     for folder, part in models:

@@ -31,6 +31,8 @@ def open_catalog(bundle: Bundle, tokenizer: Tokenizer) -> Catalog:
     `catalog.items` may also name a compiled file (`*.catalog`), which is mapped as it is.
     Raises BundleError if the items do not make a catalog for this tokenizer.
     """
+    if bundle.items is None:
+        raise BundleError(bundle.root, ["it has [texts] and no [catalog]: it writes texts, it recommends no items"])
     if bundle.items.suffix == COMPILED_SUFFIX:
         try:
             return Catalog.open(bundle.items)
@@ -55,7 +57,7 @@ def open_catalog(bundle: Bundle, tokenizer: Tokenizer) -> Catalog:
 
 def compile_index(bundle: Bundle, raw: bytes, tokenizer: Tokenizer) -> Catalog:
     """Compile `{"<item id>": ["<a_47>", ...], ...}`. Raises BundleError naming what does not fit."""
-    name = bundle.items.name
+    name = bundle.items.name if bundle.items else ""
     repeated: list[str] = []
 
     def pairs(entries: list[tuple[str, Any]]) -> dict[str, Any]:
