@@ -107,9 +107,15 @@ def joint_top_k(samples: Sequence[Sample], depth: int, tau: float) -> float:
 
 
 def top_n(samples: Sequence[Sample], depth: int, beams: int, tau: float) -> float:
+    most = max(len(sample.beams()[depth]) for sample in samples)
+    widths = [most >> halvings for halvings in range(most.bit_length())]
+    return sum(_missed(samples, depth, k, beams, tau) for k in widths) / len(widths)
+
+
+def _missed(samples: Sequence[Sample], depth: int, k: int, beams: int, tau: float) -> float:
     total, count = 0.0, 0
     for sample in samples:
-        scores, wanted = sample.guessed(depth), sample.beams()[depth]
+        scores, wanted = sample.guessed(depth), list(sample.beams()[depth])[:k]
         others = sorted((score for prefix, score in scores.items() if prefix not in wanted), reverse=True)
         count += len(wanted)
         if len(others) > beams - len(wanted):

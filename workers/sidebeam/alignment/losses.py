@@ -87,23 +87,40 @@ def joint_top_k(levels: Sequence[Level], log_q: Sequence[Tensor], knobs: Knobs) 
 
 
 def top_n(levels: Sequence[Level], log_q: Sequence[Tensor], knobs: Knobs) -> list[Tensor]:
-    """Acceptance itself, made smooth: softplus((threshold - score) / tau), mean over the target's K beams.
+    """Acceptance itself, made smooth, for K beams and for half as many, and so on: requests ask for all kinds of K.
 
-    All K are among the student's N best exactly if each scores more than the (N - K + 1)-th best of the other
-    candidates, the threshold. A depth without so many others cannot be rejected, and costs nothing.
+    Without the smaller ones, beams far down the ranking, of which most cannot be had, outweigh the few that all
+    requests need.
     """
     losses = []
     for level, total in zip(levels, totals(levels, log_q), strict=True):
-        spare = knobs.beams - level.is_kept.sum(dim=1)  # [B] others that may stand before the last of the K
-        dropped = torch.where(level.is_kept, level.kept, total.shape[1])  # padding: one past the candidates
-        others = F.pad(total, (0, 1), value=FAR).scatter(1, dropped, FAR)
-        ranked = others.topk(min(int(spare.max()) + 1, others.shape[1]), dim=1).values
-        exists = spare < ranked.shape[1]
-        threshold = ranked.gather(1, spare.clamp(max=ranked.shape[1] - 1)[:, None])  # [B, 1]
-        counts = level.is_kept & exists[:, None] & (threshold > FAR / 2)
-        gap = (threshold - total.gather(1, level.kept)) / knobs.tau
-        losses.append((F.softplus(gap) * counts).sum() / level.is_kept.sum())
+        missed = [_missed(total, level.kept[:, :k], level.is_kept[:, :k], knobs) for k in _halves(level.kept.shape[1])]
+        losses.append(torch.stack(missed).mean())
     return losses
+
+
+def _halves(k: int) -> Iterator[int]:
+    """20, 10, 5, 2, 1 of 20."""
+    while k:
+        yield k
+        k //= 2
+
+
+def _missed(total: Tensor, kept: Tensor, is_kept: Tensor, knobs: Knobs) -> Tensor:
+    """softplus((threshold - score) / tau), mean over the target's best beams, at `kept` [B, k] of `total` [B, K * C].
+
+    All k are among the student's N best exactly if each scores more than the (N - k + 1)-th best of the other
+    candidates, the threshold. A depth without so many others cannot be rejected, and costs nothing.
+    """
+    spare = knobs.beams - is_kept.sum(dim=1)  # [B] others that may stand before the last of the k
+    dropped = torch.where(is_kept, kept, total.shape[1])  # padding: one past the candidates
+    others = F.pad(total, (0, 1), value=FAR).scatter(1, dropped, FAR)
+    ranked = others.topk(min(int(spare.max()) + 1, others.shape[1]), dim=1).values
+    exists = spare < ranked.shape[1]
+    threshold = ranked.gather(1, spare.clamp(max=ranked.shape[1] - 1)[:, None])  # [B, 1]
+    counts = is_kept & exists[:, None] & (threshold > FAR / 2)
+    gap = (threshold - total.gather(1, kept)) / knobs.tau
+    return (F.softplus(gap) * counts).sum() / is_kept.sum()
 
 
 def _over_positions(values: Tensor, level: Level) -> Tensor:
