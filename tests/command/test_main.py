@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -31,7 +32,7 @@ def test_the_overview_lists_every_subcommand_with_its_summary(
     assert main(argv) == 0
     lines = capsys.readouterr().out.splitlines()
     for name, subcommand in SUBCOMMANDS.items():
-        assert any(line.split(maxsplit=1) == [name, subcommand.summary] for line in lines), name
+        assert any(re.split(r"  +", line.strip()) == [name, subcommand.summary] for line in lines), name
 
 
 def test_the_overview_imports_no_subcommand() -> None:
@@ -58,9 +59,14 @@ def test_running_a_subcommand_imports_no_other() -> None:
 
 @pytest.mark.parametrize("name", SUBCOMMANDS)
 def test_every_subcommand_answers_a_call_for_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([name, "--help"]) == 0
+    assert main([*name.split(), "--help"]) == 0
     assert capsys.readouterr().out.startswith(f"usage: sidebeam {name} ")
     assert callable(importlib.import_module(SUBCOMMANDS[name].module).run)
+
+
+def test_half_a_name_says_what_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["knowledge"]) == main(["knowledge", "grops"]) == 2
+    assert capsys.readouterr().err.count("sidebeam knowledge: a second word is missing; there are groups, pr") == 2
 
 
 def test_version_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,6 +1,7 @@
 """The console command `sidebeam`: finds the subcommand and imports only that one.
 
-A subcommand is a module with `SUMMARY: str`, `add_arguments(parser) -> None` and `run(args) -> int`. Exit codes:
+A subcommand, of one word or two, is a module with `SUMMARY: str`, `add_arguments(parser) -> None` and
+`run(args) -> int`. Exit codes:
 0 done, 1 failed, 2 bad usage or bad input, 130 interrupted.
 """
 
@@ -33,6 +34,9 @@ SUBCOMMANDS = {
     "check": Subcommand("sidebeam.evaluation.check", "say whether a bundle can be served", "workers"),
     "bench": Subcommand("sidebeam.command.bench", "measure speed side by side in one run", "workers"),
     "evaluate": Subcommand("sidebeam.report.evaluate", "report quality and speed on test users", "workers"),
+    "evaluate knowledge": Subcommand("sidebeam.downstream.command", "judge texts by a click model", "workers"),
+    "knowledge groups": Subcommand("sidebeam.grouping.command", "say who shares a pool of texts", "workers"),
+    "knowledge prompts": Subcommand("sidebeam.prompts.command", "write what a model is asked", "workers"),
 }
 
 
@@ -45,14 +49,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments[0] == "--version":
         print(f"sidebeam {_version()}")
         return 0
-    name = arguments[0]
+    name = " ".join(arguments[:2])
+    if name not in SUBCOMMANDS:
+        name = arguments[0]
+    parts = [each.removeprefix(f"{name} ") for each in SUBCOMMANDS if each.startswith(f"{name} ")]
+    if name not in SUBCOMMANDS and parts:
+        print(f"sidebeam {name}: a second word is missing; there are {', '.join(parts)}", file=sys.stderr)
+        return 2
     if name not in SUBCOMMANDS:
         near = difflib.get_close_matches(name, SUBCOMMANDS, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(SUBCOMMANDS)}"
         print(f"sidebeam: no subcommand {name!r}; {hint}", file=sys.stderr)
         return 2
     try:
-        return _run(name, arguments[1:])
+        return _run(name, arguments[len(name.split()) :])
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
