@@ -67,6 +67,7 @@ class Fleet:
                 self._stack.push_async_callback(worker.stop)
                 self._spawn(worker.run())
             self._spawn(link.watch(_ignore if worker is None else worker.kill))
+        self._stack.callback(self.replicas.close)
         return self
 
     async def __aexit__(

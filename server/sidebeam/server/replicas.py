@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import grpc
 
 from sidebeam.server.worker_link import WorkerLink
-from sidebeam.worker.v1 import target_pb2
+from sidebeam.worker.v1 import target_pb2, tree_pb2
 
 SERVICE = "sidebeam.worker.v1.TargetService"
 
@@ -17,10 +17,14 @@ SearchCall = grpc.aio.StreamStreamCall[target_pb2.SearchRequest, target_pb2.Sear
 
 
 class TargetReplica:
-    """One target worker."""
+    """One target worker.
+
+    A call is kept open that nobody has written to yet: making one costs a millisecond of the request that waits for it.
+    """
 
     def __init__(self, link: WorkerLink) -> None:
         self.link = link
+        self._spare: tuple[tree_pb2.WorkerInfo | None, SearchCall] | None = None
         self._search: Callable[[], SearchCall] = link.channel.stream_stream(  # type: ignore[assignment]
             f"/{SERVICE}/Search",
             request_serializer=target_pb2.SearchRequest.SerializeToString,
@@ -31,12 +35,31 @@ class TargetReplica:
     def search(self) -> Iterator[SearchCall]:
         """A call that counts as in flight, and is cancelled, if it has not ended, with the block."""
         self.link.in_flight += 1
-        call = self._search()
+        call = self._take()
         try:
             yield call
         finally:
             call.cancel()
             self.link.in_flight -= 1
+            if self._spare is None and self.link.is_ready:
+                self._spare = self.link.info, self._search()
+
+    def close(self) -> None:
+        """End the call that is kept open."""
+        if self._spare is not None:
+            self._spare[1].cancel()
+            self._spare = None
+
+    def _take(self) -> SearchCall:
+        """The open call, unless it is of a worker that has gone since; else a new one."""
+        spare, self._spare = self._spare, None
+        if spare is None:
+            return self._search()
+        info, call = spare
+        if call.done() or info is not self.link.info:
+            call.cancel()
+            return self._search()
+        return call
 
 
 class Replicas:
@@ -46,6 +69,11 @@ class Replicas:
         self._replicas = replicas
         self._turn = 0
         self._changed = asyncio.Event()
+
+    def close(self) -> None:
+        """End all calls that are kept open, so that no worker waits for them when it is stopped."""
+        for replica in self._replicas:
+            replica.close()
 
     @property
     def any_ready(self) -> bool:
