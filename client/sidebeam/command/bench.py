@@ -30,11 +30,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     catalog = benches.add_parser("catalog", help="the catalog alone: bytes per item, build, filter, beam step")
     catalog.add_argument("--items", type=int, default=1_000_000, metavar="N")
     catalog.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there as well")
+    index = benches.add_parser("index", help="the suffix index alone: build, bytes, extend, drafts by pool size")
+    index.add_argument("--tokens", type=_widths, default=[10_000, 100_000, 1_000_000, 10_000_000], metavar="N,N,...")
+    index.add_argument("--drafts", type=int, default=3000, metavar="N", help="timed at each size (default 3000)")
+    index.add_argument(
+        "--trie-limit", type=int, default=100_000, metavar="N", help="largest pool for the dictionary trie"
+    )
+    index.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there as well")
 
 
 def run(args: argparse.Namespace) -> int:
     """Run one benchmark; 0 when every answer was right, 1 when not, 2 for unusable input."""
-    runs = {"recommend": _recommend, "serve": _serve, "catalog": _catalog}
+    runs = {"recommend": _recommend, "serve": _serve, "catalog": _catalog, "index": _index}
     return runs[args.bench](args)
 
 
@@ -88,6 +95,16 @@ def _catalog(args: argparse.Namespace) -> int:
     return 0
 
 
+def _index(args: argparse.Namespace) -> int:
+    from sidebeam.knowledge.index_bench import as_json, measure, report
+
+    rows = list(measure(args.tokens, args.trie_limit, args.drafts, _progress))
+    _progress("")
+    print(report(rows))
+    _write(args.json, json.dumps(as_json(rows), indent=1))
+    return 0
+
+
 def _add_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--bundle", type=Path, required=True, metavar="DIR")
     parser.add_argument("--interactions", type=Path, required=True, metavar="FILE")
@@ -130,5 +147,5 @@ def _progress(line: str) -> None:
 def _widths(text: str) -> list[int]:
     widths = [int(part) for part in text.split(",")]
     if min(widths) < 1:
-        raise argparse.ArgumentTypeError(f"widths must be at least 1; given {text}")
+        raise argparse.ArgumentTypeError(f"must be at least 1; given {text}")
     return widths

@@ -36,6 +36,7 @@ SUBCOMMANDS = {
     "evaluate": Subcommand("sidebeam.report.evaluate", "report quality and speed on test users", "workers"),
     "evaluate knowledge": Subcommand("sidebeam.downstream.command", "judge texts by a click model", "workers"),
     "knowledge groups": Subcommand("sidebeam.grouping.command", "say who shares a pool of texts", "workers"),
+    "knowledge pools": Subcommand("sidebeam.knowledge.command", "make, show and change pools of texts", "workers"),
     "knowledge prompts": Subcommand("sidebeam.prompts.command", "write what a model is asked", "workers"),
 }
 
@@ -54,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         name = arguments[0]
     parts = [each.removeprefix(f"{name} ") for each in SUBCOMMANDS if each.startswith(f"{name} ")]
     if name not in SUBCOMMANDS and parts:
-        print(f"sidebeam {name}: a second word is missing; there are {', '.join(parts)}", file=sys.stderr)
+        print(f"sidebeam {name}: the second word must be one of {', '.join(parts)}", file=sys.stderr)
         return 2
     if name not in SUBCOMMANDS:
         near = difflib.get_close_matches(name, SUBCOMMANDS, n=1)

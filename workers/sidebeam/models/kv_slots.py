@@ -38,6 +38,14 @@ class KVSlots:
             self._layers[index] = (like.new_zeros(shape), like.new_zeros(shape))
         return self._layers[index]
 
+    @torch.inference_mode()
+    def move(self, slots: Tensor, source: Tensor, target: Tensor) -> None:
+        """Copy cell `source[i]` to `target[i]` of `slots[i]` in all layers, [n] each; all are read first."""
+        for k, v in self._layers.values():
+            at, there, here = (index.to(k.device) for index in (slots, source, target))
+            k[at, :, here] = k[at, :, there]
+            v[at, :, here] = v[at, :, there]
+
     @property
     def nbytes(self) -> int:
         """Bytes held; constant after the first pass."""

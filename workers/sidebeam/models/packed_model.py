@@ -65,10 +65,7 @@ class PackedModel:
     @torch.inference_mode()
     def score(self, pack: Pack) -> Floats:
         """One pass. Returns the wanted entries [C], float32, on the host: the pass's only device-to-host copy."""
-        tokens, positions, heads = (
-            torch.from_numpy(ints).to(self.device) for ints in (pack.tokens, pack.positions, pack.heads)
-        )
-        rows = self._decoder(tokens, positions, PassPlan(self.slots, pack.segments), heads)  # [R, hidden]
+        rows = self._hidden(pack)  # [R, hidden]
         if not len(pack.heads):
             return np.zeros(0, np.float32)
         row, token = torch.from_numpy(pack.row), torch.from_numpy(pack.token)
@@ -83,6 +80,24 @@ class PackedModel:
             wanted = wanted - logits.logsumexp(dim=-1)[row]
         result: Floats = wanted.cpu().numpy()
         return result
+
+    @torch.inference_mode()
+    def logits(self, pack: Pack) -> Tensor:
+        """One pass. Returns the heads' logits over the whole vocabulary, [R, vocab] float32, where the head computes.
+
+        `row` and `token` of the pack are not read; nothing is copied to the host.
+        """
+        rows = self._hidden(pack)  # [R, hidden]
+        if not len(pack.heads):
+            return rows.new_zeros((0, self.config.vocab_size), dtype=torch.float32)
+        logits: Tensor = self._head(rows).float()
+        return logits
+
+    def _hidden(self, pack: Pack) -> Tensor:
+        tokens, positions, heads = (
+            torch.from_numpy(ints).to(self.device) for ints in (pack.tokens, pack.positions, pack.heads)
+        )
+        return self._decoder(tokens, positions, PassPlan(self.slots, pack.segments), heads)  # [R, hidden]
 
 
 class _OwnForward:
