@@ -66,7 +66,7 @@ def test_every_subcommand_answers_a_call_for_help(name: str, capsys: pytest.Capt
 
 def test_half_a_name_says_what_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["knowledge"]) == main(["knowledge", "grops"]) == 2
-    assert capsys.readouterr().err.count("sidebeam knowledge: the second word must be one of groups, p") == 2
+    assert capsys.readouterr().err.count("sidebeam knowledge: the second word must be one of generate, groups, p") == 2
 
 
 def test_version_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:

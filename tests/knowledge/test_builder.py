@@ -121,6 +121,23 @@ def test_a_bad_line_is_named_and_nothing_is_left(
     assert not out.exists()
 
 
+def test_what_the_offline_job_wrote_can_be_built_of(
+    tmp_path: Path, tokenizer_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its lines count their tokens, and name the prompts that failed."""
+    texts = write(
+        tmp_path / "texts.jsonl",
+        {"entity": "7", "text": "likes loud films", "tokens": 3, "passes": 2, "stop": "end"},
+        {"entity": "8", "error": "prompt must be 1 to 30 tokens; given 41"},
+    )
+    out = tmp_path / "pools"
+    assert command("build", "--texts", texts, "--out", out, "--tokenizer", tokenizer_folder) == 0
+    with Pools.open(out, tokenizer_fingerprint(tokenizer_folder)) as pools:
+        assert pools.n_texts == 1
+        assert pools.text("7") is not None
+        assert pools.text("8") is None
+
+
 @pytest.mark.parametrize("content", ["", "[]", '{"7": 3}', '{"7": ""}'])
 def test_bad_groups_are_named(tmp_path: Path, tokenizer_folder: Path, content: str, bar: ProgressBar) -> None:
     texts = write(tmp_path / "texts.jsonl", {"entity": "1", "text": "likes"})

@@ -35,6 +35,7 @@ SUBCOMMANDS = {
     "bench": Subcommand("sidebeam.command.bench", "measure speed side by side in one run", "workers"),
     "evaluate": Subcommand("sidebeam.report.evaluate", "report quality and speed on test users", "workers"),
     "evaluate knowledge": Subcommand("sidebeam.downstream.command", "judge texts by a click model", "workers"),
+    "knowledge generate": Subcommand("sidebeam.writing.command", "write texts, drafted from earlier ones", "workers"),
     "knowledge groups": Subcommand("sidebeam.grouping.command", "say who shares a pool of texts", "workers"),
     "knowledge pools": Subcommand("sidebeam.knowledge.command", "make, show and change pools of texts", "workers"),
     "knowledge prompts": Subcommand("sidebeam.prompts.command", "write what a model is asked", "workers"),

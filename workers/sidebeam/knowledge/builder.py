@@ -123,11 +123,12 @@ def _tokenized(batch: list[tuple[str, str | Ints]], tokenizer: TextTokenizer, eo
 def _entries(path: Path) -> Iterator[tuple[str, str | Ints]]:
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
-            if line.strip():
-                yield _entry(f"{path}, line {number}", line)
+            if line.strip() and (entry := _entry(f"{path}, line {number}", line)) is not None:
+                yield entry
 
 
-def _entry(place: str, line: bytes) -> tuple[str, str | Ints]:
+def _entry(place: str, line: bytes) -> tuple[str, str | Ints] | None:
+    """What a line holds; None where `sidebeam knowledge generate` wrote down why there is no text."""
     try:
         raw = json.loads(line)
     except ValueError as error:
@@ -137,7 +138,9 @@ def _entry(place: str, line: bytes) -> tuple[str, str | Ints]:
             f'{place}: must be {{"entity": "<id>", "text": "..."}}; given {line.decode()[:80].strip()}'
         )
     entity, text, tokens = raw["entity"], raw.get("text"), raw.get("tokens")
-    if isinstance(text, str) and tokens is None:
+    if "error" in raw and text is None and tokens is None:
+        return None
+    if isinstance(text, str) and (tokens is None or type(tokens) is int):  # which counts them
         if not _is_name(text or "empty"):
             raise KnowledgeError(f"{place}: text is not valid Unicode")
         return entity, text
