@@ -66,7 +66,7 @@ def test_built_pools_hold_the_texts(tmp_path: Path, tokenizer_folder: Path, caps
     made = ("build", "--texts", texts, "--groups", groups, "--out", out, "--tokenizer", tokenizer_folder)
     assert command(*made) == 0
     told = capsys.readouterr().out
-    assert "3 texts of 14 tokens in 2 pools" in told
+    assert "3 texts of 14 tokens in the pool of all and 1 of groups" in told
     assert "1 replaced by later lines" in told
     assert "1 of no group" in told
     assert "1 entities of groups without a text" in told

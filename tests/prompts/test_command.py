@@ -24,7 +24,7 @@ def files(tmp_path: Path) -> tuple[object, ...]:
     (tmp_path / "log.jsonl").write_text("\n".join(map(json.dumps, logs)))
     items = [{"entity": each, "title": f"Thing {each}", "brand": "Osk"} for each in "abc"]
     (tmp_path / "items.jsonl").write_text("\n".join(map(json.dumps, items)))
-    return ("--interactions", tmp_path / "log.jsonl", "--items-attributes", tmp_path / "items.jsonl")
+    return ("--interactions", tmp_path / "log.jsonl", "--attributes", tmp_path / "items.jsonl")
 
 
 def test_users_and_items(tmp_path: Path, files: tuple[object, ...], capsys: pytest.CaptureFixture[str]) -> None:

@@ -114,8 +114,9 @@ def _delete(args: argparse.Namespace) -> int:
 
 
 def _told(built: Built) -> str:
-    pools, size = 1 + len(built.groups), f"{built.nbytes / 1e6:,.1f} MB"
-    parts = [f"{built.texts:,} texts of {built.tokens:,} tokens in {pools} pools, {size}"]
+    groups = f" and {len(built.groups):,} of groups" if built.groups else ""
+    size = f"{built.nbytes / 1e6:,.1f} MB"
+    parts = [f"{built.texts:,} texts of {built.tokens:,} tokens in the pool of all{groups}, {size}"]
     if built.replaced:
         parts.append(f"{built.replaced:,} replaced by later lines of the same entity")
     if built.groups and built.ungrouped:

@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--interactions", type=Path, metavar="FILE", help='{"user", "train", ...} per line; for items: only those in it'
     )
-    add("--items-attributes", type=Path, metavar="FILE", help='{"entity": id, "title": .., ...} per line')
+    add("--attributes", type=Path, metavar="FILE", help='{"entity": id, "title": .., ...} per line')
     add("--kind", choices=KINDS, help="what the prompts are about")
     add("--templates", type=Path, metavar="DIR", help="with user.toml or item.toml (default: those of the package)")
     add("--out", type=Path, metavar="FILE", help='{"entity", "prompt"} per line')
@@ -45,12 +45,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _write(args: argparse.Namespace) -> None:
-    needed = ["kind", "items_attributes", "out", *(["interactions"] if args.kind == "user" else [])]
+    needed = ["kind", "attributes", "out", *(["interactions"] if args.kind == "user" else [])]
     missing = [f"--{name.replace('_', '-')}" for name in needed if getattr(args, name) is None]
     if missing:
         raise PromptError(f"there must be {', '.join(missing)}")
     template = open_template(args.kind, args.templates)
-    attributes = read_attributes(args.items_attributes)
+    attributes = read_attributes(args.attributes)
     logs = [] if args.interactions is None else read_logs(args.interactions)
     prompts: Iterator[tuple[str, str]]
     if args.kind == "user":
