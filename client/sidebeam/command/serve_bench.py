@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from sidebeam.client import AsyncClient, Recommendation
 from sidebeam.engine import Recommender
-from sidebeam.search import SearchRequest
+from sidebeam.search import DraftSettings, SearchRequest
 
 WARM_UP = 64
 SETTLE_S = 0.01  # after a pass OpenMP threads spin for some milliseconds, on a core that the other side needs
@@ -50,26 +51,23 @@ async def _measure(
         for history in (histories * WARM_UP)[:WARM_UP]:
             await client.recommend(history=history, top_k=k)
             _in_process(recommender, history, k)
-        remote, streamed, local, empty, answers = [], [], [], [], []
-        for history in histories:  # by turns, so that a noisy machine disturbs both alike
-            await asyncio.sleep(SETTLE_S)
-            start = time.perf_counter()
-            answers.append(await client.recommend(history=history, top_k=k))
-            remote.append((time.perf_counter() - start) * 1e3)
-            await asyncio.sleep(SETTLE_S)
-            start = time.perf_counter()
-            async with client.stream(history=history, top_k=k) as events:
+        answers: list[Recommendation] = []
+
+        async def remote(history: list[str]) -> None:
+            answers.append(await client.recommend(history=history, top_k=k, draft="off"))
+
+        async def streamed(history: list[str]) -> None:
+            async with client.stream(history=history, top_k=k, draft="off") as events:
                 async for _ in events:
                     pass
-            streamed.append((time.perf_counter() - start) * 1e3)
-            await asyncio.sleep(SETTLE_S)
-            start = time.perf_counter()
+
+        async def local(history: list[str]) -> None:
             _in_process(recommender, history, k)
-            local.append((time.perf_counter() - start) * 1e3)
-            await asyncio.sleep(SETTLE_S)
-            start = time.perf_counter()
+
+        async def empty(_: list[str]) -> None:
             await health.Check(health_pb2.HealthCheckRequest())
-            empty.append((time.perf_counter() - start) * 1e3)
+
+        took = await _by_turns(histories, (remote, streamed, local, empty))
         one_s = await _all_of(client, histories, k, 1)
         many_s = await _all_of(client, histories, k, clients)
     times = [answer.times for answer in answers]
@@ -82,11 +80,11 @@ async def _measure(
         "schema": 1,
         "prompts": len(histories),
         "top_k": k,
-        "grpc_median_ms": round(float(np.median(remote)), 3),
-        "in_process_median_ms": round(float(np.median(local)), 3),
-        "overhead_ms": round(float(np.median(remote) - np.median(local)), 3),
-        "stream_overhead_ms": round(float(np.median(streamed) - np.median(local)), 3),
-        "empty_call_median_ms": round(float(np.median(empty)), 3),
+        "grpc_median_ms": round(took[0], 3),
+        "in_process_median_ms": round(took[2], 3),
+        "overhead_ms": round(took[0] - took[2], 3),
+        "stream_overhead_ms": round(took[1] - took[2], 3),
+        "empty_call_median_ms": round(took[3], 3),
         "stages_median_ms": stages,
         "clients": clients,
         "one_client_rps": round(len(histories) / one_s[0], 2),
@@ -96,9 +94,26 @@ async def _measure(
     }
 
 
+async def _by_turns(histories: list[list[str]], arms: Sequence[Callable[[list[str]], Awaitable[None]]]) -> list[float]:
+    """Median milliseconds of each arm. All serve a history before the next one, in an order drawn anew each time.
+
+    So a noisy machine disturbs all alike, and none always meets the threads and caches of the same other one.
+    """
+    random = np.random.default_rng(0)
+    took: list[list[float]] = [[] for _ in arms]
+    for history in histories:
+        for arm in random.permutation(len(arms)).tolist():
+            await asyncio.sleep(SETTLE_S)
+            start = time.perf_counter()
+            await arms[arm](history)
+            took[arm].append((time.perf_counter() - start) * 1e3)
+    return [float(np.median(times)) for times in took]
+
+
 def _in_process(recommender: Recommender, history: list[str], k: int) -> None:
+    """Without drafts, as the arms beside it: what is learned from one of them would spare another one passes."""
     prompt = np.array(recommender.prompt(history), np.int64)
-    recommender.search([SearchRequest(prompt, k)])
+    recommender.search([SearchRequest(prompt, k, draft=DraftSettings("off"))])
 
 
 async def _all_of(
