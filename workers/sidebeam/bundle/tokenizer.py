@@ -10,6 +10,17 @@ from tokenizers import Tokenizer as FastTokenizer
 TOKENIZER_FILE = "tokenizer.json"
 
 
+def read_fast(path: Path) -> Any:
+    """The `tokenizers.Tokenizer` of a file, which neither cuts nor pads. Raises ValueError if it holds none."""
+    try:
+        fast = FastTokenizer.from_file(str(path))
+    except Exception as error:  # the library raises bare Exception
+        raise ValueError(str(error)) from error
+    fast.no_truncation()
+    fast.no_padding()
+    return fast
+
+
 class Tokenizer:
     """Text to token ids and back, from the `tokenizer.json` that transformers saves with every fast tokenizer."""
 
@@ -23,12 +34,9 @@ class Tokenizer:
         if not path.is_file():
             raise FileNotFoundError(f"{path} is missing")
         try:
-            fast = FastTokenizer.from_file(str(path))
-        except Exception as error:  # the library raises bare Exception
+            return cls(read_fast(path))
+        except ValueError as error:
             raise ValueError(f"{path} is not a tokenizer: {error}") from error
-        fast.no_truncation()
-        fast.no_padding()
-        return cls(fast)
 
     def encode(self, text: str) -> list[int]:
         """Token ids, with the special tokens that the tokenizer's post-processor adds."""

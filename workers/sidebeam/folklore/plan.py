@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sidebeam.folklore.knowledge_world import KnowledgeWorld
+from sidebeam.training.first_use import made_once
 from sidebeam.training.recipe import Recipe
 from sidebeam.training.shape import Shape
 
@@ -65,23 +62,9 @@ PLAN = FolklorePlan(  # 1.2 M tokens at 6 MFLOP each: 140 CPU seconds
 
 
 def prepare_folklore(cache_dir: Path, progress: ProgressBar, plan: FolklorePlan = PLAN) -> Path:
-    """The world's files and its language model as a bundle, made on first use.
-
-    The folder appears when it is complete, so a killed first use leaves nothing that a later one could trip over.
-    Two first uses at the same time: the second waits for the first.
-    """
-    bundle = plan.bundle(cache_dir)
-    if bundle.is_dir():
-        return bundle
-    cache_dir.mkdir(parents=True, exist_ok=True)
-    with _alone(cache_dir / ".knowledge.lock"):
-        if not bundle.is_dir():
-            partial = cache_dir / f".{bundle.name}.partial"
-            shutil.rmtree(partial, ignore_errors=True)
-            partial.mkdir()
-            _fill(partial, progress, plan)
-            partial.rename(bundle)
-    return bundle
+    """The world's files and its language model as a bundle, made on first use."""
+    bundle, lock = plan.bundle(cache_dir), cache_dir / ".knowledge.lock"
+    return made_once(bundle, lock, lambda folder: _fill(folder, progress, plan))
 
 
 def _fill(folder: Path, progress: ProgressBar, plan: FolklorePlan) -> None:
@@ -97,11 +80,3 @@ def _fill(folder: Path, progress: ProgressBar, plan: FolklorePlan) -> None:
     pairs = world.pairs(plan.pupils, plan.item_rounds)
     train_lm(pairs, folder / "target", plan.model, plan.recipe, progress)
     (folder / "sidebeam.toml").write_text(MANIFEST, encoding="utf-8")
-
-
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Holds a lock that the system releases when this process ends, however it ends."""
-    with path.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

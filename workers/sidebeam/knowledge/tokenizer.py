@@ -7,11 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tokenizers import Tokenizer as FastTokenizer
-
+from sidebeam.bundle.tokenizer import TOKENIZER_FILE, read_fast
 from sidebeam.knowledge.error import KnowledgeError
-
-TOKENIZER_FILE = "tokenizer.json"
 
 
 def tokenizer_fingerprint(folder: Path) -> str:
@@ -49,12 +46,9 @@ class TextTokenizer:
         """Raises `KnowledgeError` if the folder has no usable `tokenizer.json`."""
         path = folder / TOKENIZER_FILE
         try:
-            fast = FastTokenizer.from_file(str(path))
-        except Exception as error:  # the library raises bare Exception
+            return cls(read_fast(path))
+        except ValueError as error:
             raise KnowledgeError(f"{path}: not a tokenizer: {error}") from None
-        fast.no_truncation()
-        fast.no_padding()
-        return cls(fast)
 
     def encode(self, texts: list[str]) -> list[list[int]]:
         """Token ids of each text."""

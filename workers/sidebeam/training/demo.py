@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sidebeam.bundle import cache_folder
+from sidebeam.training.first_use import made_once
 from sidebeam.training.recipe import Recipe
 from sidebeam.training.shape import Shape
 from sidebeam.training.world import World
@@ -62,23 +59,8 @@ def demo_cache() -> Path:
 
 
 def prepare_demo(cache_dir: Path, progress: ProgressBar, plan: DemoPlan = PLAN) -> Path:
-    """The demo's bundle, made on first use; it holds `interactions.jsonl` and `titles.json`, too.
-
-    The folder appears when it is complete, so a killed first use leaves nothing that a later one could trip over.
-    Two first uses at the same time: the second waits for the first.
-    """
-    bundle = plan.bundle(cache_dir)
-    if bundle.is_dir():
-        return bundle
-    cache_dir.mkdir(parents=True, exist_ok=True)
-    with _alone(cache_dir / ".lock"):
-        if not bundle.is_dir():
-            partial = cache_dir / f".{plan.version}.partial"
-            shutil.rmtree(partial, ignore_errors=True)
-            partial.mkdir()
-            _fill(partial, progress, plan)
-            partial.rename(bundle)
-    return bundle
+    """The demo's bundle, made on first use; it holds `interactions.jsonl` and `titles.json`, too."""
+    return made_once(plan.bundle(cache_dir), cache_dir / ".lock", lambda folder: _fill(folder, progress, plan))
 
 
 def _fill(folder: Path, progress: ProgressBar, plan: DemoPlan) -> None:
@@ -100,11 +82,3 @@ def _fill(folder: Path, progress: ProgressBar, plan: DemoPlan) -> None:
     )
     target.train_target(progress)
     replace(target, shape=plan.draft, recipe=plan.draft_recipe).train_draft(progress)
-
-
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Holds a lock that the system releases when this process ends, however it ends."""
-    with path.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

@@ -8,13 +8,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from tokenizers import Tokenizer as FastTokenizer
 
+from sidebeam.bundle.tokenizer import TOKENIZER_FILE, read_fast
 from sidebeam.writing.error import WritingError
 
 Ints = npt.NDArray[np.int64]
-
-TOKENIZER_FILE = "tokenizer.json"
 
 
 class Codec:
@@ -29,12 +27,9 @@ class Codec:
         """Raises `WritingError` if the folder has no usable `tokenizer.json`."""
         path = folder / TOKENIZER_FILE
         try:
-            fast = FastTokenizer.from_file(str(path))
-        except Exception as error:  # the library raises bare Exception
+            return cls(read_fast(path))
+        except ValueError as error:
             raise WritingError(f"{path}: not a tokenizer: {error}") from None
-        fast.no_truncation()
-        fast.no_padding()
-        return cls(fast)
 
     def encode(self, prompt: str) -> Ints:
         """Token ids [P], with the special tokens that the tokenizer's post-processor adds.
