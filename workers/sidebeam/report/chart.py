@@ -5,19 +5,18 @@ A line is known by colour, marker and dashes, and by its name at the right end; 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
 from sidebeam.evaluation.interval import Estimate
+from sidebeam.page.axis import scale, spread
 from sidebeam.report.marker import STYLES, marker
 
 LEFT, TOP, BOTTOM, RIGHT = 46, 10, 40, 12  # margins
 NAME_WIDTH = 148  # for names at the right
 NAME_GAP = 14  # between two of them
 DODGE = 7  # at most, between the markers of one tick
-STEPS = (1, 2, 2.5, 5, 10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,27 +149,6 @@ def legend(lines: Sequence[Line]) -> str:
 def classes(line: Line) -> str:
     """What the page's style knows the line by."""
     return f"line s{line.style % STYLES}{' dashed' if line.dashed else ''}"
-
-
-def scale(highest: float) -> list[float]:
-    """Round numbers from 0 to the first one that is not below `highest`, four to six of them in most cases."""
-    power = 10.0 ** math.floor(math.log10(highest / 4))
-    step = next(power * factor for factor in STEPS if power * factor * 5 >= highest)
-    return [round(i * step, 12) for i in range(math.ceil(highest / step - 1e-9) + 1)]
-
-
-def spread(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
-    """Places near `wanted` that are `gap` apart where there is room, within `low` and `high`."""
-    order = sorted(range(len(wanted)), key=lambda i: wanted[i])
-    gap = min(gap, (high - low) / max(1, len(wanted) - 1))
-    places = [0.0] * len(wanted)
-    last = low - gap
-    for i in order:
-        last = places[i] = max(wanted[i], last + gap)
-    last = high + gap
-    for i in reversed(order):
-        last = places[i] = min(places[i], last - gap)
-    return places
 
 
 def shortened(name: str, most: int = 22) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from sidebeam.bundle import Bundle, BundleError, Tokenizer, open_catalog
 from sidebeam.evaluation.error import EvaluationError
 from sidebeam.evaluation.options import DRAFTS, DTYPES, Options
+from sidebeam.page.folder import FolderError, ReportFolder
 
 SUMMARY = "measure quality and speed of a bundle on test users, as a report"
 
@@ -49,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
         _evaluate(options)
     except BundleError as error:
         return _refuse(f"--bundle: {error}")
-    except EvaluationError as error:
+    except (EvaluationError, FolderError) as error:
         return _refuse(str(error))
     return 0
 
@@ -64,7 +65,6 @@ def _evaluate(options: Options) -> None:
     from sidebeam.evaluation.study import Study
     from sidebeam.models import ModelError
     from sidebeam.report.document import document
-    from sidebeam.report.folder import ReportFolder
     from sidebeam.report.page import page
     from sidebeam.report.table import tables
 
@@ -87,7 +87,7 @@ def _evaluate(options: Options) -> None:
         scene = Scene.of(bundle, catalog, cohort, lineup.model_draft, options)
         _progress("")
         print(tables(findings))
-        folder.write((document(scene, findings), page(scene, findings)))
+        folder.write({"report.json": document(scene, findings), "report.html": page(scene, findings)})
     print(f"{options.report / 'report.html'} says more; {options.report / 'report.json'} is for scripts")
 
 

@@ -4,26 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from html import escape
-from importlib import resources
 from typing import Any
 
 from sidebeam.evaluation.arm_name import GENERATE
 from sidebeam.evaluation.findings import Cost, Findings
 from sidebeam.evaluation.scene import Scene
+from sidebeam.page.frame import document
 from sidebeam.report import plots, tabulation
 from sidebeam.report.chart import Chart, legend
 from sidebeam.report.summary import sentences
 from sidebeam.report.wording import interval, number, ratio, share
 
-ALLOWED = "default-src 'none'; style-src 'unsafe-inline'"  # a browser would refuse anything from outside
-
 
 def page(scene: Scene, findings: Findings) -> str:
     """The whole document."""
-    style = resources.files("sidebeam.report").joinpath("page.css").read_text(encoding="utf-8")
-    title = f"Sidebeam evaluation: {escape(str(scene.bundle['name']))}"
+    title = f"Sidebeam evaluation: {scene.bundle['name']}"
     parts = [
-        f"<h1>{title}</h1>",
+        f"<h1>{escape(title)}</h1>",
         f'<p class="meta">{escape(_subtitle(scene))}</p>',
         _tiles(findings),
         '<ul class="summary">' + "".join(f"<li>{escape(each)}</li>" for each in sentences(scene, findings)) + "</ul>",
@@ -32,12 +29,7 @@ def page(scene: Scene, findings: Findings) -> str:
         *_acceptance(scene, findings),
         *_method(scene),
     ]
-    return (
-        f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{title}</title>\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{ALLOWED}">\n'
-        f"<style>\n{style}</style>\n</head>\n<body>\n" + "\n".join(parts) + "\n</body>\n</html>\n"
-    )
+    return document(title, parts)
 
 
 def _subtitle(scene: Scene) -> str:

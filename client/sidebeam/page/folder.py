@@ -5,33 +5,35 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from sidebeam.evaluation.error import EvaluationError
-
 PARTIAL = ".partial"
+
+
+class FolderError(Exception):
+    """A report cannot go where `--report` says; the message is the whole sentence."""
 
 
 class ReportFolder:
     """A context manager: makes the folder with its parents, and takes away what it made if nothing was written."""
 
     def __init__(self, path: Path, names: Sequence[str]) -> None:
-        """`names` are the files to be written."""
+        """`names` are the files that may be written."""
         self._path = path
         self._names = names
         self._made: list[Path] = []  # outermost first
         self._written = False
 
     def __enter__(self) -> Self:
-        """Raises EvaluationError if the folder cannot be made or written to."""
+        """Raises FolderError if the folder cannot be made or written to."""
         if self._path.exists() and not self._path.is_dir():
-            raise EvaluationError(f"--report must be a folder; given {self._path}, which is a file")
+            raise FolderError(f"--report must be a folder; given {self._path}, which is a file")
         for name in self._names:
             if (self._path / name).is_dir():
-                raise EvaluationError(
+                raise FolderError(
                     f"--report must have room for a file {name}; given {self._path}, where it is a folder"
                 )
         missing = [path for path in (self._path, *self._path.parents) if not path.exists()]
@@ -52,11 +54,11 @@ class ReportFolder:
         if not self._written:
             self._remove()
 
-    def write(self, texts: Sequence[str]) -> None:
-        """Write all files or none of them. Raises EvaluationError if the disk does not take them."""
-        partial = {self._path / f"{name}{PARTIAL}": self._path / name for name in self._names}
+    def write(self, texts: Mapping[str, str]) -> None:
+        """Write all files, by name, or none of them. Raises FolderError if the disk does not take them."""
+        partial = {self._path / f"{name}{PARTIAL}": self._path / name for name in texts}
         try:
-            for path, text in zip(partial, texts, strict=True):
+            for path, text in zip(partial, texts.values(), strict=True):
                 path.write_text(text, encoding="utf-8")
             for path, final in partial.items():
                 os.replace(path, final)
@@ -68,10 +70,8 @@ class ReportFolder:
                     path.unlink()
         self._written = True
 
-    def _refusal(self, error: OSError) -> EvaluationError:
-        return EvaluationError(
-            f"--report must be a folder that can be written to; given {self._path}: {error.strerror}"
-        )
+    def _refusal(self, error: OSError) -> FolderError:
+        return FolderError(f"--report must be a folder that can be written to; given {self._path}: {error.strerror}")
 
     def _remove(self) -> None:
         while self._made:
