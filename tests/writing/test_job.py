@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import random
 import shutil
@@ -173,7 +174,12 @@ def test_relaxed_tokens_are_counted(job: WritingJob, bar: ProgressBar, tmp_path:
     assert tally.relaxed > 0
     lines = [line for line in read(job.out) if line.get("relaxed")]
     assert sum(line["relaxed"] for line in lines) == tally.relaxed
-    assert all(line["divergence"] >= 0 for line in lines)
+    for line in lines:
+        assert len(line["audit"]) == line["relaxed"]
+        assert [token["position"] for token in line["audit"]] == sorted({t["position"] for t in line["audit"]})
+        assert all(t["rank"] <= 64 and t["q"] > 0.05 and t["token"] != t["argmax"] for t in line["audit"])
+        lost = sum(math.log(token["q_max"] / token["q"]) for token in line["audit"])
+        assert line["divergence"] == pytest.approx(lost, abs=1e-5)
     assert any("relaxed tokens: " in line for line in tally.told())
 
 

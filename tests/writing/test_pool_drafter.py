@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sidebeam.knowledge.calibration import CELLS, Calibration, PoolDraft
-from sidebeam.knowledge.draft import ABOVE
+from sidebeam.knowledge.calibration import CELLS, TIERS, Calibration, PoolDraft
+from sidebeam.knowledge.draft import ABOVE, TextDraft
 from sidebeam.knowledge.error import PoolError
 from sidebeam.knowledge.pools import Pools
 from sidebeam.knowledge.tokenizer import tokenizer_fingerprint
 from sidebeam.texts import Drafting, TextRequest, TextResult
 from sidebeam.writing.pool_drafter import PoolDrafter, judged
-from sidebeam.writing.writer import Writer
+from sidebeam.writing.writer import Asked, Writer
 
 from .conftest import MOST_NEW, Shop, asked
 
@@ -42,7 +42,7 @@ def random_draft(rng: np.random.Generator, nodes: int, vocab: int) -> PoolDraft:
     )
 
 
-def lines(draft: PoolDraft) -> list[tuple[int, ...]]:
+def lines(draft: TextDraft) -> list[tuple[int, ...]]:
     """The tokens from the text's end to each node."""
     found: list[tuple[int, ...]] = []
     for token, parent in zip(draft.tokens.tolist(), draft.parents.tolist(), strict=True):
@@ -90,14 +90,14 @@ def writer(shop: Shop) -> Writer:
 
 
 def test_the_last_pass_is_told_by_finish(shop: Shop, pools: Path, writer: Writer) -> None:
-    """Of the pass that ends a text the engine tells a session nothing; here it brings all but the first token."""
+    """Of the pass that ends a text the engine tells a session nothing; here it brings most of it."""
     user = max(asked(30)[::2], key=lambda user: len(shop.greedy(user["prompt"])))
     with opened(shop, pools) as known:
-        drafter = PoolDrafter(known, user["entity"], user["group"])
+        drafter = PoolDrafter(known, user["entity"], user["group"], tiers=("request", "group", "global"))
         (result,) = writer.engine.generate([request(shop, user["prompt"], drafter)])
         assert result.tokens.tolist() == shop.greedy(user["prompt"])
-        assert result.passes == 2
-        assert result.accepted == MOST_NEW - 2
+        assert result.passes == 3
+        assert result.accepted == MOST_NEW - 3
         before = known.calibration.weights
         drafter.finish(result.tokens)
         told = known.calibration.weights
@@ -177,3 +177,38 @@ def test_learning_is_asked_for(shop: Shop, pools: Path, writer: Writer, tmp_path
         drafter = PoolDrafter(known, "u1", learn=True)
         with pytest.raises(PoolError, match="not open for writing"):
             drafter.finish(result.tokens)
+
+
+def test_a_text_may_begin_as_the_entitys_earlier_one(shop: Shop, pools: Path, writer: Writer) -> None:
+    with Pools.open(pools, tokenizer_fingerprint(shop.bundle.tokenizer)) as opened:
+        user = asked(30)[0]
+        earlier = opened.text(user["entity"])
+        assert earlier is not None
+        prompt = np.array([60, 61, 62])  # which no text holds
+        session = PoolDrafter(opened, user["entity"], user["group"]).open(prompt)
+        draft = session.draft(9, 6)
+        chains = [line for line in lines(draft) if line == tuple(earlier[: len(line)].tolist())]
+        assert max(map(len, chains)) == min(6, len(earlier))
+        assert draft.probs.max() < 1
+        assert all(draft.tiers[lines(draft).index(chain)] == TIERS.index("entity") for chain in chains)
+        session.extend(np.array([70]))
+        assert not len(session.draft(9, 6)) or lines(session.draft(9, 6))[0] != (int(earlier[0]),)
+        for stranger in (
+            PoolDrafter(opened, "nobody", user["group"]),
+            PoolDrafter(opened, user["entity"], user["group"], tiers=("request", "global")),
+        ):
+            assert not len(stranger.open(prompt).draft(9, 6))
+
+
+def test_one_pass_less_where_a_text_is_the_earlier_one(shop: Shop, pools: Path, writer: Writer) -> None:
+    user = asked(30)[0]
+    with Pools.open(pools, tokenizer_fingerprint(shop.bundle.tokenizer)) as opened:
+        request = TextRequest(
+            writer.request(Asked(user["prompt"])).prompt,
+            MOST_NEW,
+            drafter=PoolDrafter(opened, user["entity"], user["group"]),
+            drafting=Drafting("explicit", rows=40, depth=32),
+        )
+        (result,) = writer.engine.generate([request])
+    assert result.tokens.tolist() == shop.greedy(user["prompt"])
+    assert result.passes == 1

@@ -39,6 +39,6 @@ class Acceptance:
         np.add.at(self._accepted, (tiers, buckets), accepted)
 
 
-def _buckets(probs: Floats) -> npt.NDArray[np.int64]:
+def _buckets(probs: Floats) -> npt.NDArray[np.int32]:
     _, exponents = np.frexp(probs)  # 1/2 to 1: 0; 1/4 to 1/2: -1; and so on
-    return np.clip(-exponents, 0, BUCKETS - 1).astype(np.int64)
+    return np.minimum(np.maximum(-exponents, 0), BUCKETS - 1)

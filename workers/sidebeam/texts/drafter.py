@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +10,7 @@ import numpy.typing as npt
 from sidebeam.knowledge.draft import ABOVE, TextDraft
 
 Ints = npt.NDArray[np.int64]
+Float = TypeVar("Float", np.float32, np.float64)
 
 
 class TextDrafter(Protocol):
@@ -51,18 +52,29 @@ def checked(draft: TextDraft, vocab_size: int, budget_rows: int, max_depth: int)
         raise ValueError("a drafted node must come after its parent")
     n = min(n, budget_rows)  # parents come first, so that this leaves a tree
     tokens, parents, tiers = draft.tokens[:n], draft.parents[:n], draft.tiers[:n]
-    probs = np.clip(np.nan_to_num(draft.probs[:n]), 0, 1)
-    depths, kept = [0] * n, np.ones(n, np.bool_)
-    for node, parent in enumerate(parents.tolist()):
-        depths[node] = 1 if parent == ABOVE else depths[parent] + 1
-        kept[node] = depths[node] <= max_depth
-        if parent != ABOVE and probs[node] > probs[parent]:
-            probs[node] = probs[parent]
-    if kept.all():
+    probs = draft.probs[:n]
+    if not (probs.min() >= 0 and probs.max() <= 1):  # so it is for NaN
+        probs = np.clip(np.nan_to_num(probs), 0, 1)
+    probs = falling(probs, parents)
+    depths: list[int] = []
+    for parent in parents.tolist():
+        depths.append(1 if parent == ABOVE else depths[parent] + 1)
+    if max(depths, default=0) <= max_depth:
         return TextDraft(tokens, parents, probs, tiers)
+    kept = np.array(depths) <= max_depth
     at = np.cumsum(kept, dtype=np.int32) - 1
     parents = np.where(parents == ABOVE, ABOVE, at[parents])
     return TextDraft(tokens[kept], parents[kept].astype(np.int32), probs[kept], tiers[kept])
+
+
+def falling(probs: npt.NDArray[Float], parents: npt.NDArray[np.int32]) -> npt.NDArray[Float]:
+    """`probs` [n] of a tree's nodes, lowered where a child's is above its parent's; parents come first."""
+    if not np.any((probs > probs[parents]) & (parents != ABOVE)):
+        return probs
+    lowered: list[float] = []
+    for prob, parent in zip(probs.tolist(), parents.tolist(), strict=True):
+        lowered.append(prob if parent == ABOVE else min(prob, lowered[parent]))
+    return np.array(lowered, probs.dtype)
 
 
 def _worst(tokens: npt.NDArray[np.int32], vocab_size: int) -> int:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from sidebeam.knowledge.draft import ABOVE, TextDraft
+from sidebeam.knowledge.draft import TextDraft
 from sidebeam.texts.acceptance import Acceptance
+from sidebeam.texts.draft_habit import NOTHING, Experience
+from sidebeam.texts.drafter import falling
 from sidebeam.texts.pace import Pace
 from sidebeam.texts.row_budget import grant
 from sidebeam.texts.ticket import TextTicket
@@ -21,6 +24,7 @@ Floats64 = npt.NDArray[np.float64]
 PROBE = 128  # every how many passes some rows are drafted only to learn what they cost and bring
 
 Texts = Sequence[tuple[TextTicket, int]]  # those that are answered, and the number of tokens due of each
+Kind = tuple[type, type]  # of verification and of drafter
 Weighed = tuple[TokenTree, float]  # granted nodes, nanoseconds they are to save
 
 
@@ -32,7 +36,17 @@ class Drafts:
         self._vocab_size = vocab_size
         self._cells = cells
         self._passes = 0
-        self._acceptance: dict[tuple[type, type], Acceptance] = {}
+        self._acceptance: dict[Kind, Acceptance] = {}
+        self._experience: dict[Kind, Experience] = {}
+
+    def open(self, ticket: TextTicket) -> None:
+        """Let a text's drafter start."""
+        ticket.habit.open(ticket.request.drafter, ticket.request.prompt, self._experience_of(ticket))
+
+    def close(self, ticket: TextTicket) -> None:
+        """A text has ended, or nobody wants it any more."""
+        ticket.habit.close()
+        self._experience_of(ticket).learn(ticket.habit)
 
     def trees(self, texts: Texts, must: int, room: int) -> list[TokenTree]:
         """For each text and the number of its tokens that are due in a pass of `must` rows: its tree, maybe empty.
@@ -46,13 +60,16 @@ class Drafts:
                 trees[i] = TokenTree.of(drafts[i], np.arange(len(drafts[i])) < room)
                 must += len(trees[i])
                 room -= len(trees[i])
+        asked = [i for i, (text, _) in enumerate(texts) if text.habit.asked and text.request.drafting.mode == "auto"]
+        if not asked:
+            return trees
+        start = time.perf_counter_ns()
         weighed = self._weigh(texts, drafts, must, room)
-        share_ns = float(self.pace(len(texts), must)) / max(1, len(texts))
-        for i, (ticket, _) in enumerate(texts):
-            tree, gain = weighed.get(i, (trees[i], 0.0))
-            if ticket.request.drafting.mode == "auto":
-                ticket.habit.judge(len(tree), gain, share_ns)
-            trees[i] = tree
+        share_ns = float(self.pace(len(texts), must)) / len(texts)
+        weighing_ns = (time.perf_counter_ns() - start) / len(asked)
+        for i in asked:
+            trees[i], gain = weighed.get(i, (trees[i], 0.0))
+            texts[i][0].habit.judge(len(trees[i]), gain - weighing_ns, share_ns)
         return trees
 
     def _weigh(self, texts: Texts, drafts: Sequence[TextDraft], must: int, room: int) -> dict[int, Weighed]:
@@ -80,7 +97,7 @@ class Drafts:
     def _draft(self, ticket: TextTicket, due: int) -> TextDraft:
         wanted = ticket.request.drafting
         if wanted.mode == "off":
-            return TextDraft.empty()
+            return NOTHING
         rows = min(wanted.rows, self._cells - ticket.cells - due)
         if wanted.mode == "auto":
             rows = min(rows, ticket.habit.rows)
@@ -89,14 +106,17 @@ class Drafts:
 
     def _estimate(self, ticket: TextTicket, draft: TextDraft) -> Floats64:
         """P(accepted) of each node; what was learned must not raise a child above its parent.  # [n]"""
-        estimates = self._acceptance_of(ticket).estimate(draft.probs, draft.tiers)
-        for node, parent in enumerate(draft.parents.tolist()):
-            if parent != ABOVE and estimates[node] > estimates[parent]:
-                estimates[node] = estimates[parent]
-        return estimates
+        return falling(self._acceptance_of(ticket).estimate(draft.probs, draft.tiers), draft.parents)
 
     def _acceptance_of(self, ticket: TextTicket) -> Acceptance:
-        key = (type(ticket.request.verification), type(ticket.request.drafter))
-        if key not in self._acceptance:
-            self._acceptance[key] = Acceptance()
-        return self._acceptance[key]
+        kind = _kind(ticket)
+        if kind not in self._acceptance:
+            self._acceptance[kind] = Acceptance()
+        return self._acceptance[kind]
+
+    def _experience_of(self, ticket: TextTicket) -> Experience:
+        return self._experience.setdefault(_kind(ticket), Experience())
+
+
+def _kind(ticket: TextTicket) -> Kind:
+    return type(ticket.request.verification), type(ticket.request.drafter)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -65,6 +66,12 @@ class TextEngine:
         self._waiting: deque[TextTicket] = deque()
         self._open: list[TextTicket] = []
 
+    def another(self) -> TextEngine:
+        """One more of the same model and slots, at this one's pace, which has learned nothing of drafters yet."""
+        engine = TextEngine(self._model, self.vocabulary, max_open=self.max_open, pass_rows=self.pass_rows)
+        engine.drafts.pace = copy.deepcopy(self.drafts.pace)
+        return engine
+
     @property
     def is_idle(self) -> bool:
         """Whether a step would find nothing to do."""
@@ -127,7 +134,7 @@ class TextEngine:
         while self._waiting and len(self._open) < self.max_open and (slot := self._model.slots.take()) is not None:
             ticket = self._waiting.popleft()
             ticket.slot = slot
-            ticket.habit.open(ticket.request.drafter, ticket.request.prompt)
+            self.drafts.open(ticket)
             self._open.append(ticket)
 
     def _due(self) -> list[tuple[TextTicket, Ints]]:
@@ -186,7 +193,7 @@ class TextEngine:
         assert ticket.slot is not None
         self._open.remove(ticket)
         self._model.slots.give_back(ticket.slot)
-        ticket.habit.close()
+        self.drafts.close(ticket)
 
     def warm_up(self) -> None:
         """Take all memory and measure the pace; to be called once, before any text is opened."""

@@ -35,23 +35,25 @@ def grant(pace: Pace, must: int, texts: int, estimates: Sequence[Floats64], most
     nothing = Grant([np.zeros(len(own), np.bool_) for own in estimates], [0.0] * len(estimates))
     if most < 1 or not any(map(len, estimates)):
         return nothing
-    whole = np.concatenate(estimates)
-    order = np.argsort(-whole, kind="stable")[:most]
-    tokens = np.concatenate([[0.0], np.cumsum(whole[order])])  # [1 + n] expected beyond one per text
+    likely = np.concatenate(estimates)
+    order = np.argsort(-likely, kind="stable")[:most]
+    tokens = np.concatenate([[0.0], np.cumsum(likely[order])])  # [1 + n] expected beyond one per text
     rows = np.arange(len(tokens))
-    rate = np.max((texts + tokens) / pace(texts, texts + rows))  # tokens per nanosecond
-    cost = pace(texts, must + rows) - pace(texts, must)
+    bare = pace(texts, texts + rows)  # of a pass without prompts
+    rate = np.max((texts + tokens) / bare)  # tokens per nanosecond
+    whole = bare if must == texts else pace(texts, must + rows)
+    cost = whole - whole[0]
     gains = tokens / rate - cost
     n = int(np.argmax(gains))
-    if gains[n] <= MIN_GAIN * float(pace(texts, must)):
+    if gains[n] <= MIN_GAIN * whole[0]:
         n = 0
     n = max(n, min(least, len(order)))
     if not n:
         return nothing
-    granted = np.zeros(len(whole), np.bool_)
+    granted = np.zeros(len(likely), np.bool_)
     granted[order[:n]] = True
     kept = np.split(granted, np.cumsum([len(own) for own in estimates])[:-1])
-    token_ns = float(pace(texts, texts)) / texts  # what a token takes without drafts
+    token_ns = float(bare[0]) / texts  # what a token takes without drafts
     row_ns = float(cost[n]) / n
     spared = [
         float(own[held].sum()) * token_ns - held.sum() * row_ns for own, held in zip(estimates, kept, strict=True)

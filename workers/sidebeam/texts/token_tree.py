@@ -33,8 +33,10 @@ class TokenTree:
     @classmethod
     def of(cls, draft: TextDraft, kept: Bools | None = None) -> TokenTree:
         """The nodes `kept` of a draft, with each node its parent; None: all."""
-        nodes = range(len(draft)) if kept is None else np.flatnonzero(kept).tolist()
-        order, parents, depths = _preorder(draft, nodes)
+        likeliest = np.argsort(-draft.probs, kind="stable")
+        if kept is not None:
+            likeliest = likeliest[kept[likeliest]]
+        order, parents, depths = _preorder(draft, likeliest[::-1].tolist())
         return cls(
             tokens=draft.tokens[order].astype(np.int64),
             parents=np.array(parents, np.int64),
@@ -50,37 +52,33 @@ class TokenTree:
 
     def ancestors(self) -> Bools:
         """Whether j is i or above it.  # [n, n]"""
-        above = np.eye(len(self), dtype=np.bool_)
-        for depth in range(2, int(self.depths.max(initial=0)) + 1):
-            level = np.flatnonzero(self.depths == depth)
-            above[level] |= above[self.parents[level]]
-        return above
+        lines: list[int] = []  # of each node, bit j says so
+        for node, parent in enumerate(self.parents.tolist()):
+            lines.append(1 << node | (lines[parent] if parent != ABOVE else 0))
+        n, size = len(self), (len(self) + 7) // 8
+        packed = np.frombuffer(b"".join([line.to_bytes(size, "little") for line in lines]), np.uint8)
+        return np.unpackbits(packed.reshape(n, size), axis=1, count=n, bitorder="little").view(np.bool_)
 
 
-def _preorder(draft: TextDraft, nodes: range | list[int]) -> tuple[list[int], list[int], list[int]]:
+def _preorder(draft: TextDraft, nodes: list[int]) -> tuple[list[int], list[int], list[int]]:
     """Nodes in preorder; the place of each one's parent among them; depths."""
     children: dict[int, list[int]] = {}
-    above, probs = draft.parents.tolist(), draft.probs.tolist()
-    for node in nodes:
+    above = draft.parents.tolist()
+    for node in nodes:  # the last of siblings is to come first off the stack
         children.setdefault(above[node], []).append(node)
     order: list[int] = []
     parents: list[int] = []
     depths: list[int] = []
-    stack = [(ABOVE, 0, node) for node in _last_first(children.get(ABOVE, []), probs)]
+    stack = [(ABOVE, 1, node) for node in children.get(ABOVE, ())]
     while stack:
         parent, depth, node = stack.pop()
         place = len(order)
         order.append(node)
         parents.append(parent)
-        depths.append(depth + 1)
+        depths.append(depth)
         if node in children:
-            stack += [(place, depth + 1, child) for child in _last_first(children[node], probs)]
+            stack += [(place, depth + 1, child) for child in children[node]]
     return order, parents, depths
-
-
-def _last_first(siblings: list[int], probs: list[float]) -> list[int]:
-    """Siblings as a stack wants them: the likeliest on top, the first of equals above the others."""
-    return siblings if len(siblings) == 1 else sorted(siblings, key=lambda node: (-probs[node], node), reverse=True)
 
 
 EMPTY = TokenTree.of(TextDraft.empty())

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from sidebeam.texts.accepted_path import Judged, Path, followed, longest
 from sidebeam.texts.draw import drawn
+from sidebeam.texts.odds import Dispute, judgements, odds
 from sidebeam.texts.request import Relaxed, RelaxedToken, Sampled, Verification
 from sidebeam.texts.token_tree import TokenTree
 from sidebeam.texts.vocabulary import Vocabulary
@@ -57,12 +58,15 @@ class Verifier:
     def __call__(self, logits: Tensor, trials: Sequence[Trial]) -> list[Verdict]:
         """`logits` [R, vocab] hold the trials' rows one after the other. One verdict for each trial."""
         starts = np.cumsum([0, *(trial.rows for trial in trials)])
-        chosen = logits.argmax(dim=-1)  # [R] the lowest id among equals
+        chosen = _likeliest(logits)  # [R]
         _draw(chosen, logits, trials, starts)
-        lenient = [i for i, trial in enumerate(trials) if _relaxes(trial.verification)]
-        odds = [] if not lenient else _odds(logits, [trials[i] for i in lenient], starts[lenient], self._ends)
-        winners, *floats = _on_host(chosen, *odds)
-        judged = dict(zip(lenient, _split(floats, [trials[i] for i in lenient]), strict=True)) if lenient else {}
+        disputes = {
+            i: dispute
+            for i, trial in enumerate(trials)
+            if (dispute := self._dispute(logits, chosen, int(starts[i]), trial)) is not None
+        }
+        winners, *found = _on_host(chosen, *(odds(logits, list(disputes.values()), self._ends) if disputes else ()))
+        judged = dict(zip(disputes, judgements(found, list(disputes.values())), strict=True)) if disputes else {}
         verdicts = []
         for i, trial in enumerate(trials):
             own = winners[starts[i] : starts[i + 1]].astype(np.int64)  # [1 + n]
@@ -73,6 +77,12 @@ class Verifier:
                 path = followed(trial.tree, own, self._ends)
             verdicts.append(self._verdict(trial, own, path, judged.get(i)))
         return verdicts
+
+    def _dispute(self, logits: Tensor, chosen: Tensor, start: int, trial: Trial) -> Dispute | None:
+        rule = trial.verification
+        if not isinstance(rule, Relaxed) or rule.k == 1 or not len(trial.tree):
+            return None
+        return Dispute.of(logits, chosen, start, trial.tree, rule)
 
     def _verdict(self, trial: Trial, winners: Ints, path: Path, judged: Judged | None) -> Verdict:
         if not path:
@@ -99,10 +109,6 @@ class Verifier:
         return Verdict(np.array(path, np.int64), np.append(tokens, extra), int(extra) in self._ends, relaxed)
 
 
-def _relaxes(verification: Verification) -> bool:
-    return isinstance(verification, Relaxed) and verification.k > 1
-
-
 def _draw(chosen: Tensor, logits: Tensor, trials: Sequence[Trial], starts: Ints) -> None:
     """Replace what is most likely by what is drawn, in the rows of sampled texts."""
     rows: list[int] = []
@@ -118,25 +124,11 @@ def _draw(chosen: Tensor, logits: Tensor, trials: Sequence[Trial], starts: Ints)
         chosen[at] = drawn(logits[at], rules, positions)
 
 
-def _odds(logits: Tensor, trials: Sequence[Trial], starts: Ints, ends: frozenset[int]) -> list[Tensor]:
-    """Of relaxed trials' r rows and c nodes: log q_max [r], log-prob of all ends [r], log q [c], rank [c], float32.
-
-    Ranks beyond the largest k asked for are that k + 1.
-    """
-    rows = np.concatenate([start + np.arange(trial.rows) for trial, start in zip(trials, starts, strict=True)])
-    own_starts = np.cumsum([0, *(trial.rows for trial in trials)])
-    row = np.concatenate([start + 1 + t.tree.parents for t, start in zip(trials, own_starts, strict=False)])  # [c]
-    token = np.concatenate([trial.tree.tokens for trial in trials])  # [c]
-    most = max(trial.verification.k for trial in trials if isinstance(trial.verification, Relaxed))
-    where = logits.device
-    own = logits[torch.from_numpy(rows).to(where)]  # [r, vocab]
-    at, drafted = torch.from_numpy(row).to(where), torch.from_numpy(token).to(where)
-    whole = own.logsumexp(dim=-1)  # [r]
-    top = own.topk(min(most, own.shape[1]), dim=-1).values  # [r, k]
-    x = own[at, drafted]  # [c]
-    rank = 1 + (top[at] > x[:, None]).sum(dim=-1)
-    log_ends = own[:, sorted(ends)].logsumexp(dim=-1) - whole if ends else torch.full_like(whole, -torch.inf)
-    return [top[:, 0] - whole, log_ends, x - whole[at], rank.float()]
+def _likeliest(logits: Tensor) -> Tensor:
+    """The lowest id among the largest of each row.  # [R]"""
+    if logits.device.type == "cpu":  # torch's own is some twenty times slower there
+        return torch.from_numpy(logits.numpy().argmax(axis=1))
+    return logits.argmax(dim=-1)
 
 
 def _on_host(chosen: Tensor, *floats: Tensor) -> list[npt.NDArray[np.generic]]:
@@ -145,18 +137,3 @@ def _on_host(chosen: Tensor, *floats: Tensor) -> list[npt.NDArray[np.generic]]:
     ints = torch.cat(parts).cpu().numpy()
     first, *rest = np.split(ints, np.cumsum([len(part) for part in parts])[:-1])
     return [first, *(part.view(np.float32) for part in rest)]
-
-
-def _split(odds: Sequence[npt.NDArray[np.generic]], trials: Sequence[Trial]) -> list[Judged]:
-    log_max, log_ends, log_q, rank = (array.astype(np.float64) for array in odds)
-    rows = np.cumsum([0, *(trial.rows for trial in trials)])
-    nodes = np.cumsum([0, *(len(trial.tree) for trial in trials)])
-    return [
-        Judged(
-            log_max=log_max[rows[i] : rows[i + 1]],
-            log_ends=log_ends[rows[i] : rows[i + 1]],
-            log_q=log_q[nodes[i] : nodes[i + 1]],
-            rank=rank[nodes[i] : nodes[i + 1]],
-        )
-        for i in range(len(trials))
-    ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -184,7 +184,10 @@ def verification_for(verification: Verification, entity: str) -> Verification:
 
 
 def line_of(answer: Text | Failure) -> dict[str, Any]:
-    """The fields of a line after its entity. Tokens, passes and the like are counts; the end token is one of them."""
+    """The fields of a line after its entity. Tokens, passes and the like are counts; the end token is one of them.
+
+    `audit` lists every relaxed token: where it stands, what greedy decoding would have written there, and the odds.
+    """
     if isinstance(answer, Failure):
         return {"error": answer.reason}
     result = answer.result
@@ -199,6 +202,7 @@ def line_of(answer: Text | Failure) -> dict[str, Any]:
     }
     if result.relaxed:
         fields["divergence"] = round(result.divergence, 6)
+        fields["audit"] = [asdict(token) for token in result.relaxed]
     if result.draft_error is not None:
         fields["draft_error"] = result.draft_error
     return fields

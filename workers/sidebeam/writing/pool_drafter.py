@@ -9,12 +9,16 @@ import numpy as np
 import numpy.typing as npt
 
 from sidebeam.knowledge.best_first import NODE_LIMIT
-from sidebeam.knowledge.calibration import TIERS, Calibration, PoolDraft, Tier
-from sidebeam.knowledge.draft import ABOVE
+from sidebeam.knowledge.calibration import ENTITY, TIERS, Calibration, PoolDraft, Tier
+from sidebeam.knowledge.draft import ABOVE, TextDraft
 from sidebeam.knowledge.pools import Pools
 from sidebeam.knowledge.session import Session
+from sidebeam.texts.merge import merge
 
 Ints = npt.NDArray[np.int64]
+Earlier = npt.NDArray[np.int32]
+
+BEGINS, GOES_ON = 0.8, 0.95  # P(a text's first token is the earlier one's), and so is the next after each that is
 
 Judged = tuple[PoolDraft, list[int]]  # nodes of which the text says whether they were right, and those that were
 
@@ -42,7 +46,9 @@ class PoolDrafter:
     def open(self, prompt: Ints) -> PoolDraftSession:
         """Start on a text that begins after `prompt` [P]."""
         session = self._pools.session(prompt, self._entity, self._group, self._tiers)
-        self._session = PoolDraftSession(session, self._pools.calibration)
+        known = self._entity is not None and "entity" in self._tiers
+        earlier = self._pools.text(self._entity) if known and self._entity is not None else None
+        self._session = PoolDraftSession(session, self._pools.calibration, earlier)
         return self._session
 
     def finish(self, tokens: Ints) -> None:
@@ -59,18 +65,24 @@ class PoolDrafter:
 
 
 class PoolDraftSession:
-    """One text's drafts. What the text says next is what was right, whether or not the pass had room for the node."""
+    """One text's drafts. What the text says next is what was right, whether or not the pass had room for the node.
 
-    def __init__(self, session: Session, calibration: Calibration) -> None:
+    A new text is likely to begin as the `earlier` one [n] of its entity did, though nothing before it matches.
+    """
+
+    def __init__(self, session: Session, calibration: Calibration, earlier: Earlier | None = None) -> None:
         self.told = 0  # tokens of the text that `extend` was given
+        self._earlier = earlier
         self._session = session
         self._calibration = calibration
         self._last: PoolDraft | None = None
 
-    def draft(self, budget_rows: int, max_depth: int) -> PoolDraft:
+    def draft(self, budget_rows: int, max_depth: int) -> TextDraft:
         """At most `budget_rows` nodes below the text's last token, none deeper than `max_depth`."""
         self._last = self._session.draft(min(budget_rows, NODE_LIMIT), min(max_depth, NODE_LIMIT))
-        return self._last
+        if self.told or self._earlier is None:
+            return self._last
+        return merge([self._last, _chain(self._earlier[: min(budget_rows, max_depth)])], budget_rows)
 
     def extend(self, tokens: Ints) -> None:
         """The text goes on with `tokens` [n]."""
@@ -89,21 +101,30 @@ class PoolDraftSession:
         self._session.close()
 
 
+def _chain(tokens: Earlier) -> TextDraft:
+    n = len(tokens)
+    probs = (BEGINS * GOES_ON ** np.arange(n)).astype(np.float32)
+    return TextDraft(tokens, np.arange(ABOVE, n + ABOVE, dtype=np.int32), probs, np.full(n, ENTITY, np.uint8))
+
+
 def judged(draft: PoolDraft, tokens: Ints) -> Judged:
     """What `tokens` [n] say of a draft of what follows: only nodes at most n deep below right ones can be judged.
 
     The parts of the draft that they judge, and the indices there of the nodes on the text's path.
     """
+    nodes = dict(zip(zip(draft.parents.tolist(), draft.tokens.tolist(), strict=True), range(len(draft)), strict=True))
     path: list[int] = []
     above = ABOVE
     for token in tokens.tolist():
-        found = np.flatnonzero((draft.parents == above) & (draft.tokens == token))
-        if not len(found):
+        found = nodes.get((above, token))
+        if found is None:
             break
-        above = int(found[0])
+        above = found
         path.append(above)
-    parents = np.array([ABOVE, *path[: len(tokens) - 1]])
-    kept = np.isin(draft.parents, parents)
+    told = np.zeros(len(draft) + 1, np.bool_)
+    told[path[: len(tokens) - 1]] = True
+    told[ABOVE] = True  # the last place: the text itself
+    kept = told[draft.parents]
     place = np.cumsum(kept, dtype=np.int32) - np.int32(1)
     below = draft.parents[kept]
     part = PoolDraft(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -14,7 +14,7 @@ import torch
 from sidebeam.bundle import Bundle
 from sidebeam.bundle.bundle import Texts
 from sidebeam.engine.loading import SLOTS
-from sidebeam.knowledge.calibration import TIERS
+from sidebeam.knowledge.calibration import TIERS, Tier
 from sidebeam.knowledge.error import KnowledgeError
 from sidebeam.knowledge.pools import Pools
 from sidebeam.knowledge.tokenizer import end_token, tokenizer_fingerprint
@@ -94,8 +94,12 @@ class Writer:
         pools_problem: str = "",
         drafting: Drafting | None = None,
         learn: bool = False,
+        draft_from: Collection[Tier] = TIERS,
     ) -> None:
-        """`drafting` is for those who do not say. `learn` queues finished texts for the pools; `commit` writes them."""
+        """`drafting` is for those who do not say. `learn` queues finished texts for the pools; `commit` writes them.
+
+        With pools, drafts come from the tiers `draft_from`.
+        """
         self.engine = engine
         self.codec = codec
         self.max_new_tokens = max_new_tokens
@@ -104,6 +108,7 @@ class Writer:
         self.pools_problem = pools_problem
         self.drafting = drafting or Drafting()
         self.learn = learn
+        self.draft_from = draft_from
 
     @classmethod
     def load(
@@ -149,7 +154,7 @@ class Writer:
             most_prompt = min(max_prompt_tokens or MAX_PROMPT_TOKENS, positions - 1)
             cells = min(positions, most_prompt + most_new) + MOST_ROWS
             packed = PackedModel(model, KVSlots(slots, cells), NO_TOKEN, normalise=True)
-            engine = TextEngine(packed, _vocabulary(model, bundle, codec), pass_rows=max(PASS_ROWS, slots))
+            engine = TextEngine(packed, vocabulary_of(model, bundle, codec), pass_rows=max(PASS_ROWS, slots))
             engine.warm_up()
             if learn and folder is not None and opened is None:  # only now, so that no error leaves empty ones
                 opened = _new_pools(bundle, folder)
@@ -239,7 +244,7 @@ class Writer:
             return PromptLookup() if drafts else None
         if not drafts and not self.learn:
             return None
-        return PoolDrafter(self.pools, asked.entity, asked.group, learn=self.learn)
+        return PoolDrafter(self.pools, asked.entity, asked.group, tiers=self.draft_from, learn=self.learn)
 
 
 def _open_pools(bundle: Bundle, folder: Path | None, learn: bool, drafting: Drafting) -> tuple[Pools | None, str]:
@@ -263,7 +268,8 @@ def _new_pools(bundle: Bundle, folder: Path) -> Pools:
         raise WritingError(f"the pools cannot be made: {error}") from None
 
 
-def _vocabulary(model: Any, bundle: Bundle, codec: Codec) -> Vocabulary:
+def vocabulary_of(model: Any, bundle: Bundle, codec: Codec) -> Vocabulary:
+    """Which tokens end a text, as the model's folder tells. Raises `ModelError` if it names one that is not there."""
     ends = getattr(model.generation_config, "eos_token_id", None)
     if ends is None:
         ends = getattr(model.config, "eos_token_id", None)
