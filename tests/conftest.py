@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import json
 import signal
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 LEVELS = "abcd"
 CODES = 6  # tokens of each level
@@ -43,6 +51,64 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "[defaults]\ntop_k = 5\ndraft_beams = 12\n"
     )
     return root
+
+
+class Authority:
+    """Signs certificates; all its files are in one folder."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self._folder = folder
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        authority = x509.BasicConstraints(ca=True, path_length=None)
+        self.pem = folder / f"{name}.pem"
+        self._write(self.pem, self._signed(self._name, self._key.public_key(), timedelta(days=2), [authority]))
+
+    def issue(
+        self,
+        name: str,
+        alternatives: Sequence[str] = (),
+        days: float = 1,
+        usage: Sequence[x509.ObjectIdentifier] = (ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH),
+    ) -> tuple[Path, Path]:
+        """Files of a new certificate and its key. `alternatives` are addresses, URIs or else DNS names."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        extensions: list[x509.ExtensionType] = [x509.ExtendedKeyUsage(usage)]
+        if alternatives:
+            extensions.append(x509.SubjectAlternativeName([_general_name(each) for each in alternatives]))
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        certificate, private = self._folder / f"{name}.pem", self._folder / f"{name}.key"
+        self._write(certificate, self._signed(subject, key.public_key(), timedelta(days=days), extensions))
+        private.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+        return certificate, private
+
+    def _signed(
+        self, subject: x509.Name, key: ec.EllipticCurvePublicKey, life: timedelta, extensions: list[x509.ExtensionType]
+    ) -> x509.Certificate:
+        now = datetime.now(UTC)
+        builder = x509.CertificateBuilder(self._name, subject, key, x509.random_serial_number())
+        builder = builder.not_valid_before(now - timedelta(days=7)).not_valid_after(now + life)
+        for extension in extensions:
+            builder = builder.add_extension(extension, critical=False)
+        return builder.sign(self._key, SHA256())
+
+    def _write(self, file: Path, certificate: x509.Certificate) -> None:
+        file.write_bytes(certificate.public_bytes(Encoding.PEM))
+
+
+def _general_name(text: str) -> x509.GeneralName:
+    if "://" in text:
+        return x509.UniformResourceIdentifier(text)
+    try:
+        return x509.IPAddress(ip_address(text))
+    except ValueError:
+        return x509.DNSName(text)
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Authority]:
+    """Makes an authority of that name, whose certificates are real and no older than the tests."""
+    return lambda name: Authority(tmp_path_factory.mktemp(name), name)
 
 
 @pytest.fixture(scope="session")

@@ -19,10 +19,10 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1._async import HealthServicer
 from grpc_status import rpc_status
 
+from sidebeam.v1 import knowledge_pb2, knowledge_pb2_grpc, recommendation_pb2_grpc
 from sidebeam.v1 import recommendation_pb2 as pb
-from sidebeam.v1 import recommendation_pb2_grpc
 
-SERVICE = "sidebeam.v1.RecommendationService"
+SERVICES = ("", "sidebeam.v1.RecommendationService", "sidebeam.v1.KnowledgeService")
 MAX_REQUEST_BYTES = 64 * 1024
 
 Context = grpc.aio.ServicerContext[pb.RecommendRequest, pb.RecommendResponse]
@@ -37,7 +37,7 @@ def say(*words: object) -> None:
 def items(count: int) -> list[pb.Item]:
     """Return a ranking of `count` items."""
     return [
-        pb.Item(item_id=f"item-{rank}", sid=[f"<a_{rank}>", "<b_7>"], log_prob=-rank / 4, rank=rank)
+        pb.Item(item_id=f"item-{rank}", sid=[f"<a_{rank}>", "<b_7>"], log_prob=-rank / 4, rank=rank, verified=2)
         for rank in range(1, count + 1)
     ]
 
@@ -124,6 +124,14 @@ class Peer(recommendation_pb2_grpc.RecommendationServiceServicer):
         answer.final.catalog_version = str(context.time_remaining())
         yield answer
 
+    async def cut(self, request: pb.RecommendRequest, context: Context, request_id: str) -> Responses:
+        """Answer before the end: the first item is verified, the second in part, the third not at all."""
+        answer = final(request_id)
+        answer.final.cut_short = True
+        for verified, item in zip((2, 1, 0), answer.final.items, strict=True):
+            item.verified = verified
+        yield answer
+
     async def endless(self, request: pb.RecommendRequest, context: Context, request_id: str) -> Responses:
         depth = 0
         while True:
@@ -183,21 +191,101 @@ class Peer(recommendation_pb2_grpc.RecommendationServiceServicer):
         yield final(request_id)
 
 
+def piece(text: str, *tokens: int) -> knowledge_pb2.GenerateResponse:
+    """Return a piece of a text."""
+    return knowledge_pb2.GenerateResponse(piece=knowledge_pb2.Piece(token_ids=tokens, text=text))
+
+
+def summary(request_id: str) -> knowledge_pb2.GenerateResponse:
+    """Return the end of a text with a different number in every field."""
+    tiers = [knowledge_pb2.Tier(name="entity", drafted=9, accepted=7), knowledge_pb2.Tier(name="global", drafted=3)]
+    relaxed = knowledge_pb2.RelaxedToken(position=1, token_id=6, argmax_id=8, rank=2, q=0.25, q_max=0.5)
+    return knowledge_pb2.GenerateResponse(
+        summary=knowledge_pb2.Summary(
+            text="likes häts.",
+            token_ids=[5, 6, 7, 2],
+            stop=knowledge_pb2.TEXT_STOP_END,
+            passes=2,
+            rows=21,
+            tiers=tiers,
+            relaxed=[relaxed],
+            divergence=0.75,
+            sampling=knowledge_pb2.TextSampling(temperature=0.5, seed=2**62),
+            draft_note="pools: damaged",
+            pools_version="3.141",
+            request_id=request_id,
+            verification=knowledge_pb2.TEXT_VERIFICATION_RELAXED,
+            times=final(request_id).final.times,
+        )
+    )
+
+
+class Scribe(knowledge_pb2_grpc.KnowledgeServiceServicer):
+    """Writes a text as the prompt says."""
+
+    async def Generate(self, request: knowledge_pb2.GenerateRequest, context: Any) -> AsyncIterator[Any]:  # noqa: N802
+        request_id = dict(context.invocation_metadata() or ())["x-request-id"]
+        say("started", request_id)
+        behaviour = getattr(self, request.prompt or "stream")
+        try:
+            async for response in behaviour(request, context, request_id):
+                yield response
+        except (asyncio.CancelledError, GeneratorExit):
+            say("cancelled", request_id)
+            raise
+
+    async def stream(self, request: Any, context: Any, request_id: str) -> AsyncIterator[Any]:
+        if not request.summary_only:
+            yield piece("likes h", 5, 6)
+            yield knowledge_pb2.GenerateResponse.FromString(b"\x7a\x02\x08\x01")  # an event of a later version
+            yield piece("äts", 7)
+            yield piece(".", 2)
+        yield summary(request_id)
+
+    async def echo(self, request: Any, context: Any, request_id: str) -> AsyncIterator[Any]:
+        """Send the request back, as the pools version's hexadecimal digits."""
+        answer = summary(request_id)
+        answer.summary.pools_version = request.SerializeToString().hex()
+        yield answer
+
+    async def endless(self, request: Any, context: Any, request_id: str) -> AsyncIterator[Any]:
+        while True:
+            yield piece("la ", 9)
+            await asyncio.sleep(0.005)
+
+    async def no_answer(self, request: Any, context: Any, request_id: str) -> AsyncIterator[Any]:
+        yield piece("likes", 5)
+
+    async def invalid(self, request: Any, context: Any, request_id: str) -> AsyncIterator[Any]:
+        broken = error_details_pb2.BadRequest()
+        broken.field_violations.add(field="learn", description="must not be set here: no pools")
+        await abort(context, code_pb2.INVALID_ARGUMENT, "1 problem", broken)
+        yield summary(request_id)
+
+    async def lost(self, request: Any, context: Any, request_id: str) -> AsyncIterator[Any]:
+        yield piece("likes", 5)
+        wait = error_details_pb2.RetryInfo(retry_delay=Duration(seconds=1))
+        await abort(context, code_pb2.UNAVAILABLE, "the target worker went away", wait)
+
+
 async def serve(warm_up_s: float) -> None:
     """Serve until standard input closes; report SERVING once `warm_up_s` seconds are over."""
     server = grpc.aio.server(
         options=[("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", MAX_REQUEST_BYTES)],
     )
     recommendation_pb2_grpc.add_RecommendationServiceServicer_to_server(Peer(), server)  # type: ignore[no-untyped-call]
+    knowledge_pb2_grpc.add_KnowledgeServiceServicer_to_server(Scribe(), server)  # type: ignore[no-untyped-call]
     health = HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
-    await health.set(SERVICE, health_pb2.HealthCheckResponse.NOT_SERVING)
+    for service in SERVICES:
+        await health.set(service, health_pb2.HealthCheckResponse.NOT_SERVING)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     say(port)
     stopped = asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
     await asyncio.sleep(warm_up_s)
-    await health.set(SERVICE, health_pb2.HealthCheckResponse.SERVING)
+    for service in SERVICES:
+        await health.set(service, health_pb2.HealthCheckResponse.SERVING)
     await stopped
     await server.stop(None)
 

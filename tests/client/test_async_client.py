@@ -34,7 +34,7 @@ async def sent(client: AsyncClient, **arguments: Any) -> pb.RecommendRequest:
 
 
 async def test_stream_yields_every_event_in_order(peer: Any) -> None:
-    items = (Item("item-1", ("<a_1>", "<b_7>"), -0.25, 1), Item("item-2", ("<a_2>", "<b_7>"), -0.5, 2))
+    items = (Item("item-1", ("<a_1>", "<b_7>"), -0.25, 1, 2), Item("item-2", ("<a_2>", "<b_7>"), -0.5, 2, 2))
     async with AsyncClient(peer.address) as client, client.stream(history=["12", 55], request_id="r-1") as events:
         seen = [event async for event in events]
     assert seen[:3] == [
@@ -44,7 +44,7 @@ async def test_stream_yields_every_event_in_order(peer: Any) -> None:
     ]
     assert seen[3:] == [
         Recommendation(
-            items=(*items, Item("item-3", ("<a_3>", "<b_7>"), -0.75, 3)),
+            items=(*items, Item("item-3", ("<a_3>", "<b_7>"), -0.75, 3, 2)),
             passes=2,
             rows=61,
             drafted=40,
@@ -56,6 +56,14 @@ async def test_stream_yields_every_event_in_order(peer: Any) -> None:
             request_id="r-1",
         )
     ]
+
+
+async def test_an_answer_that_was_cut_short_says_so(peer: Any) -> None:
+    async with AsyncClient(peer.address) as client:
+        cut = await client.recommend(prompt="cut", on_deadline="best_so_far")
+        whole = await client.recommend(history=["12"])
+    assert [item.verified for item in cut.items] == [2, 1, 0]
+    assert (cut.cut_short, whole.cut_short) == (True, False)
 
 
 async def test_recommend_returns_the_streams_last_event(peer: Any) -> None:
@@ -78,10 +86,13 @@ async def test_every_argument_reaches_the_sidecar(peer: Any) -> None:
             draft=Draft(beams=40, length=3, drafter="catalog"),
             search="exact",
             sampling=Sampling(0.5, top_k=9, seed=2**32 - 1),
+            on_deadline="best_so_far",
         )
         off = await sent(client, draft="off", history=[])
     auto = pb.DraftSettings(mode=pb.DRAFT_MODE_AUTO)
-    assert plain == pb.RecommendRequest(prompt="echo", draft=auto, search=pb.SEARCH_BEAM, final_only=True)
+    assert plain == pb.RecommendRequest(
+        prompt="echo", draft=auto, search=pb.SEARCH_BEAM, on_deadline=pb.ON_DEADLINE_FAIL, final_only=True
+    )
     assert full == pb.RecommendRequest(
         prompt="echo",
         history=pb.ItemHistory(item_ids=["12", "55"]),
@@ -93,6 +104,7 @@ async def test_every_argument_reaches_the_sidecar(peer: Any) -> None:
         final_only=True,
         verification=pb.VERIFICATION_RELAXED,
         sampling=pb.Sampling(temperature=0.5, top_k=9, seed=2**32 - 1),
+        on_deadline=pb.ON_DEADLINE_BEST_SO_FAR,
     )
     assert off.draft.mode == pb.DRAFT_MODE_OFF
     assert off.HasField("history"), "an empty history is for the sidecar to refuse, not for the client to hide"

@@ -18,6 +18,7 @@ from sidebeam.client import (
     ServerError,
     SidebeamError,
     TryAgain,
+    Unauthenticated,
     Unavailable,
     Violation,
 )
@@ -64,7 +65,7 @@ async def test_a_sidecar_that_shuts_down_is_unavailable(peer: Any) -> None:
         (code_pb2.UNKNOWN, ServerError),
         (code_pb2.FAILED_PRECONDITION, ServerError),
         (code_pb2.UNIMPLEMENTED, ServerError),
-        (code_pb2.UNAUTHENTICATED, ServerError),
+        (code_pb2.UNAUTHENTICATED, Unauthenticated),
     ],
 )
 async def test_a_bare_status_becomes_its_error(peer: Any, code: int, kind: type[SidebeamError]) -> None:

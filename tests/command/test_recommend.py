@@ -28,7 +28,7 @@ def test_json_prints_one_object_per_event(address: str, capsys: Capture) -> None
     assert main(["recommend", "--address", address, "--history", "12,55,9", "--top-k", "3", "--json"]) == 0
     output = capsys.readouterr()
     provisional, first, second, final = lines(output.out)
-    item = {"item_id": "item-1", "sid": ["<a_1>", "<b_7>"], "log_prob": -0.25, "rank": 1}
+    item = {"item_id": "item-1", "sid": ["<a_1>", "<b_7>"], "log_prob": -0.25, "rank": 1, "verified": 2}
     assert provisional["event"] == "provisional"
     assert provisional["items"][0] == item
     assert first == {
@@ -51,6 +51,7 @@ def test_json_prints_one_object_per_event(address: str, capsys: Capture) -> None
         "catalog_version": "c0ffee",
         "times_ms": times,
         "sampling": None,
+        "cut_short": False,
     }
     assert output.err == ""
 
@@ -68,6 +69,15 @@ def test_text_shows_each_event_and_a_table(address: str, capsys: Capture) -> Non
     ]
 
 
+def test_an_answer_cut_short_shows_what_is_verified(address: str, capsys: Capture) -> None:
+    assert main(["recommend", "--address", address, "--prompt", "cut", "--on-deadline", "best-so-far"]) == 0
+    output = capsys.readouterr().out
+    said = ("-0.2500  <a_1><b_7>\n", "-0.5000  <a_2>|<b_7>\n", "-0.7500  |<a_3><b_7>\n", "cut short by the deadline")
+    for text in said:
+        assert text in output
+    assert "passes" not in output
+
+
 def test_long_rankings_are_previewed(address: str, capsys: Capture) -> None:
     assert main(["recommend", "--address", address, "--prompt", "many 8"]) == 0
     assert "and 3 more" in capsys.readouterr().out
@@ -81,6 +91,7 @@ def test_every_argument_reaches_the_sidecar(address: str, capsys: Capture) -> No
         excluded_item_ids=["7", "8"],
         draft=pb.DraftSettings(mode=pb.DRAFT_MODE_OFF),
         search=pb.SEARCH_EXACT,
+        on_deadline=pb.ON_DEADLINE_FAIL,
     )
 
 

@@ -26,7 +26,7 @@ async def runner(catalog: Catalog, bundle_of: Callable[..., Bundle]) -> AsyncIte
 
 
 async def answer(runner: EngineRunner, request: SearchRequest) -> SearchResult:
-    async with runner.search(request) as stream:
+    async with runner.stream(request) as stream:
         events = [event async for event in stream]
     assert [e.depth for e in events if isinstance(e, AcceptedBeams)] == [1, 2, 3, 4]
     (result,) = (event for event in events if isinstance(event, SearchResult))
@@ -45,7 +45,7 @@ async def test_streams_share_passes_and_get_what_they_would_alone(runner: Engine
 
 async def test_leaving_early_frees_the_slot(runner: EngineRunner) -> None:
     for _ in range(8):  # four times as many as there are slots
-        async with runner.search(SearchRequest(PROMPT, 5, draft=DraftSettings("off"))) as stream:
+        async with runner.stream(SearchRequest(PROMPT, 5, draft=DraftSettings("off"))) as stream:
             async for event in stream:
                 assert isinstance(event, AcceptedBeams)
                 break
@@ -54,7 +54,7 @@ async def test_leaving_early_frees_the_slot(runner: EngineRunner) -> None:
 
 async def test_an_unanswered_wish_for_a_draft_holds_up_nobody_else(runner: EngineRunner) -> None:
     wishful = SearchRequest(PROMPT, 3, draft=DraftSettings("explicit", "model", 8, 1))
-    async with runner.search(wishful) as stream:
+    async with runner.stream(wishful) as stream:
         events = aiter(stream)
         assert isinstance(await anext(events), DraftWanted)
         await answer(runner, SearchRequest(PROMPT, 5))
@@ -64,7 +64,7 @@ async def test_an_unanswered_wish_for_a_draft_holds_up_nobody_else(runner: Engin
 
 
 async def test_a_request_that_no_slot_holds_ends_its_own_stream_only(runner: EngineRunner) -> None:
-    async with runner.search(SearchRequest(np.ones(500, np.int64), 5)) as stream:
+    async with runner.stream(SearchRequest(np.ones(500, np.int64), 5)) as stream:
         with pytest.raises(ValueError, match="given 500"):
             await anext(aiter(stream))
     await answer(runner, SearchRequest(PROMPT, 5))
@@ -75,8 +75,8 @@ async def test_a_failed_pass_ends_every_stream(runner: EngineRunner, monkeypatch
         raise MemoryError("the device is full")
 
     monkeypatch.setattr(runner.engine, "step", broken)
-    async with runner.search(SearchRequest(PROMPT, 5)) as stream:
+    async with runner.stream(SearchRequest(PROMPT, 5)) as stream:
         with pytest.raises(EngineStopped):
             await anext(aiter(stream))
     with pytest.raises(EngineStopped):
-        runner.search(SearchRequest(PROMPT, 5))
+        runner.stream(SearchRequest(PROMPT, 5))

@@ -106,11 +106,19 @@ def test_a_client_install_has_the_console_command(client_venv: Path) -> None:
 
 @pytest.mark.parametrize(
     ("subcommand", "extra"),
-    [("serve", "server"), ("train", "workers"), ("check", "workers"), ("bench", "workers"), ("demo", "all")],
+    [
+        ("serve", "server"),
+        ("load", "loadtest"),
+        ("train", "workers"),
+        ("check", "workers"),
+        ("bench", "workers"),
+        ("demo", "all"),
+    ],
 )
 def test_a_client_install_names_the_extra_that_is_missing(client_venv: Path, subcommand: str, extra: str) -> None:
     arguments = {
         "serve": ["--bundle", "."],
+        "load": ["--rate", "1", "--mix", "x"],
         "train": ["target", "--items", "x", "--interactions", "x", "--out", "x"],
         "check": ["--bundle", "."],
         "bench": ["recommend", "--bundle", ".", "--interactions", "x"],

@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 NAMESPACES = [ROOT / folder / "sidebeam" for folder in ("client", "server", "workers")]
 PACKAGES = sorted({path.parent for namespace in NAMESPACES for path in namespace.rglob("*.py")})
-LIGHT = ("client", "command", "server", "bundle", "catalog")
+LIGHT = ("client", "tls", "command", "page", "load", "server", "telemetry", "tracing", "logs", "bundle", "catalog")
 
 
 def test_no_folder_claims_the_namespace() -> None:

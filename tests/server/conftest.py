@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,8 +19,8 @@ import grpc
 import psutil
 import pytest
 
+from sidebeam.v1 import knowledge_pb2, knowledge_pb2_grpc, recommendation_pb2_grpc
 from sidebeam.v1 import recommendation_pb2 as pb
-from sidebeam.v1 import recommendation_pb2_grpc
 
 START_S = 90.0
 STOP_S = 20.0
@@ -155,6 +156,7 @@ class Caller:
     def __init__(self, address: str) -> None:
         self.channel = grpc.insecure_channel(address)
         self.stub = recommendation_pb2_grpc.RecommendationServiceStub(self.channel)
+        self.knowledge = knowledge_pb2_grpc.KnowledgeServiceStub(self.channel)
 
     def events(self, timeout_s: float | None = 20.0, **fields: Any) -> list[pb.RecommendResponse]:
         """All events of one call."""
@@ -163,6 +165,20 @@ class Caller:
     def final(self, timeout_s: float | None = 20.0, **fields: Any) -> pb.Final:
         """The answer of one call."""
         return self.events(timeout_s, **fields)[-1].final
+
+    def text_events(self, timeout_s: float | None = 60.0, **fields: Any) -> list[knowledge_pb2.GenerateResponse]:
+        """All events of one text."""
+        return list(self.knowledge.Generate(knowledge_pb2.GenerateRequest(**fields), timeout=timeout_s))
+
+    def text(self, timeout_s: float | None = 60.0, **fields: Any) -> knowledge_pb2.Summary:
+        """One text, without its pieces."""
+        return self.text_events(timeout_s, summary_only=True, **fields)[-1].summary
+
+    def text_error(self, timeout_s: float | None = 60.0, **fields: Any) -> grpc.RpcError:
+        """The error of one text that must fail."""
+        with pytest.raises(grpc.RpcError) as caught:
+            self.text_events(timeout_s, **fields)
+        return caught.value
 
     def error(self, timeout_s: float | None = 20.0, **fields: Any) -> grpc.RpcError:
         """The error of one call that must fail."""
@@ -187,3 +203,43 @@ def connect() -> Iterator[Callable[[Sidecar], Caller]]:
 @pytest.fixture(scope="session")
 def caller(sidecar: Sidecar, connect: Callable[[Sidecar], Caller]) -> Caller:
     return connect(sidecar)
+
+
+@pytest.fixture(scope="session")
+def both_bundle(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny bundle, which writes texts as well: of SID tokens, at most 40 of them."""
+    root = tmp_path_factory.mktemp("both") / "bundle"
+    shutil.copytree(tiny_bundle, root)
+    with (root / "sidebeam.toml").open("a") as file:
+        file.write("[texts]\nmax_new_tokens = 40\n")
+    return root
+
+
+@pytest.fixture(scope="session")
+def text_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Texts alone, of up to 300 tokens: a tiny random model, whose tokens are bytes of letters now and then."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    from sidebeam.folklore.tokens import Tokens
+
+    root = tmp_path_factory.mktemp("texts")
+    tokens = Tokens.train(["red boat", "blue house", "the river häuft Größe 河流", "likes a stone with"] * 5, 320)
+    torch.manual_seed(11)
+    config = LlamaConfig(
+        vocab_size=tokens.fast.get_vocab_size(),
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=400,
+        initializer_range=0.4,  # log-probs far apart, so that no choice hangs on rounding
+        bos_token_id=1,
+        eos_token_id=tokens.end,
+        pad_token_id=0,
+    )
+    LlamaForCausalLM(config).save_pretrained(root / "target")
+    tokens.save(root / "target", 400)
+    (root / "sidebeam.toml").write_text("[texts]\nmax_new_tokens = 300\n")
+    return root

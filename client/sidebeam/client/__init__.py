@@ -6,6 +6,7 @@
             print(item.rank, item.item_id, item.log_prob)
 
 `AsyncClient.stream` yields what is known before the answer is: `Provisional` items, then `Beams` by depth.
+`AsyncClient.generate` has a text about a user or an item written, `stream_text` yields it as it grows.
 `Client` offers the same to code without an event loop. Every failure is a `SidebeamError`.
 """
 
@@ -20,6 +21,7 @@ from sidebeam.client._errors import (
     ServerError,
     SidebeamError,
     TryAgain,
+    Unauthenticated,
     Unavailable,
     Violation,
 )
@@ -27,6 +29,9 @@ from sidebeam.client._event_stream import EventStream
 from sidebeam.client._events import Beam, Beams, Event, Item, Provisional, Recommendation, StageTimes
 from sidebeam.client._request import Draft, RequestArguments, Sampling
 from sidebeam.client._sync_client import BlockingEventStream, Client
+from sidebeam.client._text_request import Relaxed, Sampled, TextArguments, TextDraft
+from sidebeam.client._text_stream import TextStream
+from sidebeam.client._texts import RelaxedToken, Text, TextEvent, TextPiece, Tier
 
 __all__ = [
     "AsyncClient",
@@ -44,12 +49,23 @@ __all__ = [
     "Overloaded",
     "Provisional",
     "Recommendation",
+    "Relaxed",
+    "RelaxedToken",
     "RequestArguments",
+    "Sampled",
     "Sampling",
     "ServerError",
     "SidebeamError",
     "StageTimes",
+    "Text",
+    "TextArguments",
+    "TextDraft",
+    "TextEvent",
+    "TextPiece",
+    "TextStream",
+    "Tier",
     "TryAgain",
+    "Unauthenticated",
     "Unavailable",
     "Violation",
 ]

@@ -2,6 +2,7 @@
 
 SidebeamError
 ├── InvalidRequest       the request breaks a rule; `violations` names every field that does
+├── Unauthenticated      the sidecar does not know on whose behalf the call is made
 ├── MessageTooLarge      the request or the answer is over a size limit
 ├── DeadlineExceeded     no answer within the call's deadline
 ├── TryAgain             the same request may succeed later; `retry_after_s` says when
@@ -68,6 +69,10 @@ class InvalidRequest(SidebeamError):
         self.violations: tuple[Violation, ...] = tuple(violations)
 
 
+class Unauthenticated(SidebeamError):
+    """The sidecar does not know the token or certificate, or there was none; sending it again cannot help."""
+
+
 class MessageTooLarge(SidebeamError):
     """The request is over the sidecar's size limit, or the answer over the client's."""
 
@@ -109,6 +114,8 @@ def from_rpc_error(error: grpc.aio.AioRpcError, *, address: str, request_id: str
     details = _details(error)
     if code is grpc.StatusCode.INVALID_ARGUMENT:
         return InvalidRequest(message, request_id=request_id, violations=_violations(details))
+    if code is grpc.StatusCode.UNAUTHENTICATED:
+        return Unauthenticated(message, code=code, request_id=request_id)
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return DeadlineExceeded(f"{address}: no answer within {timeout_s:g} s", code=code, request_id=request_id)
     if code is grpc.StatusCode.UNAVAILABLE:

@@ -11,12 +11,17 @@ from sidebeam.v1 import recommendation_pb2 as pb
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One item of a ranking; `log_prob` is natural and belongs to the item's whole SID, `rank` is 1 for the best."""
+    """One item of a ranking; `log_prob` is natural and belongs to the item's whole SID, `rank` is 1 for the best.
+
+    `verified` is how many tokens of the SID the target has accepted in its beams: all of them, unless the deadline cut
+    the search short, and none in a Provisional.
+    """
 
     item_id: str
     sid: tuple[str, ...]
     log_prob: float
     rank: int
+    verified: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +73,8 @@ class Recommendation:
 
     `rows` counts the prompt tokens and tree nodes put into `passes` target passes; of `drafted` nodes `accepted` were
     needed. `scoring` is "raw" or "catalog", `search` is "beam" or "exact". `sampling` says how items were drawn, with
-    the seed; None: the best ones were taken.
+    the seed; None: the best ones were taken. `cut_short`: the deadline came before the end of the search; these are the
+    best items known by then, and what they cost is not told.
     """
 
     items: tuple[Item, ...]
@@ -82,6 +88,7 @@ class Recommendation:
     times: StageTimes
     request_id: str
     sampling: Sampling | None = None
+    cut_short: bool = False
 
 
 Event = Provisional | Beams | Recommendation
@@ -109,12 +116,13 @@ def from_final(final: pb.Final, *, request_id: str) -> Recommendation:
         rows=final.rows,
         drafted=final.drafted,
         accepted=final.accepted,
-        scoring=_word("SCORING_", final.scoring, pb.Scoring.items()),
-        search=_word("SEARCH_", final.search, pb.Search.items()),
+        scoring=word("SCORING_", final.scoring, pb.Scoring.items()),
+        search=word("SEARCH_", final.search, pb.Search.items()),
         catalog_version=final.catalog_version,
-        times=_stage_times(final.times),
+        times=stage_times(final.times),
         request_id=request_id,
         sampling=_sampling(final.sampling) if final.verification == pb.VERIFICATION_RELAXED else None,
+        cut_short=final.cut_short,
     )
 
 
@@ -123,10 +131,11 @@ def _sampling(drawn: pb.Sampling) -> Sampling:
 
 
 def _items(items: Iterable[pb.Item]) -> tuple[Item, ...]:
-    return tuple(Item(item.item_id, tuple(item.sid), item.log_prob, item.rank) for item in items)
+    return tuple(Item(item.item_id, tuple(item.sid), item.log_prob, item.rank, item.verified) for item in items)
 
 
-def _stage_times(times: pb.StageTimes) -> StageTimes:
+def stage_times(times: pb.StageTimes) -> StageTimes:
+    """Return the times in milliseconds."""
     return StageTimes(
         prompt_ms=times.prompt_ns / 1e6,
         admission_ms=times.admission_ns / 1e6,
@@ -138,6 +147,6 @@ def _stage_times(times: pb.StageTimes) -> StageTimes:
     )
 
 
-def _word(prefix: str, number: int, names: Iterable[tuple[str, int]]) -> str:
+def word(prefix: str, number: int, names: Iterable[tuple[str, int]]) -> str:
     """Return an enum's word as users write it; a number that this version does not know stays a number."""
     return next((name.removeprefix(prefix).lower() for name, value in names if value == number), str(number))

@@ -11,7 +11,7 @@ from google.protobuf import wrappers_pb2
 
 from sidebeam.client._errors import ServerError, Unavailable
 
-_SERVICE = "sidebeam.v1.RecommendationService"
+_SERVICE = ""  # the sidecar as a whole: which services it has depends on its bundle
 _STATES = ("UNKNOWN", "SERVING", "NOT_SERVING", "SERVICE_UNKNOWN")
 _SERVING = 1
 

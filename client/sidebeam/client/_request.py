@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import math
-import operator
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal, SupportsIndex, TypedDict, TypeVar
+from typing import Literal, SupportsIndex, TypedDict
 
-from sidebeam.client._errors import InvalidRequest, Violation
+from sidebeam.client._builder import Builder
 from sidebeam.v1 import recommendation_pb2 as pb
 
-T = TypeVar("T")
-
-# What a protobuf uint32 can carry; the sidecar's own limits are lower, and its errors name them.
-_UINT32_MAX = 2**32 - 1
-
-_REQUEST_ID_MAX_CHARS = 128
-
 _SEARCHES = {"beam": pb.SEARCH_BEAM, "exact": pb.SEARCH_EXACT}
+_ON_DEADLINE = {"fail": pb.ON_DEADLINE_FAIL, "best_so_far": pb.ON_DEADLINE_BEST_SO_FAR}
 _DRAFT_MODES = {"auto": pb.DRAFT_MODE_AUTO, "off": pb.DRAFT_MODE_OFF}
 _DRAFTERS = {"model": pb.DRAFTER_MODEL, "catalog": pb.DRAFTER_CATALOG}
 
@@ -70,19 +62,18 @@ class RequestArguments(TypedDict, total=False):
     """How items are drawn; None (unless given) for the best ones."""
     timeout_s: float | None
     """The call's deadline in seconds; None for the client's."""
+    on_deadline: Literal["fail", "best_so_far"]
+    """"fail" (unless given) for DeadlineExceeded, "best_so_far" for what is known just before the deadline."""
     request_id: str | None
     """An id for the sidecar's logs; None for a random one."""
 
 
-class RequestBuilder:
-    """Fills one request and collects everything about it that the wire cannot carry.
-
-    What the wire can carry is the sidecar's to judge: only it knows the catalog and the limits.
-    """
+class RequestBuilder(Builder):
+    """Fills one request for items."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.request = pb.RecommendRequest()
-        self._violations: list[Violation] = []
 
     def context(
         self,
@@ -98,17 +89,16 @@ class RequestBuilder:
             self.request.prompt = prompt
         if tokens is not None:
             self.request.tokens.SetInParent()
-            for index, token in enumerate(tokens):
-                number = self._uint32(f"tokens.token_ids[{index}]", token)
-                if number is not None:
-                    self.request.tokens.token_ids.append(number)
+            self.request.tokens.token_ids.extend(self._token_ids(tokens))
 
-    def answer(self, top_k: int | None, exclude: Iterable[str | int], search: str) -> None:
+    def answer(self, top_k: int | None, exclude: Iterable[str | int], search: str, on_deadline: str) -> None:
         """Set what the answer must be like."""
         if top_k is not None and (number := self._uint32("top_k", top_k)) is not None:
             self.request.top_k = number
         self.request.excluded_item_ids.extend(self._item_ids("excluded_item_ids", exclude))
         self.request.search = self._choice("search", search, _SEARCHES) or pb.SEARCH_UNSPECIFIED
+        end = self._choice("on_deadline", on_deadline, _ON_DEADLINE)
+        self.request.on_deadline = end or pb.ON_DEADLINE_UNSPECIFIED
 
     def sampling(self, sampling: Sampling | None) -> None:
         """Set how items are drawn, if they are."""
@@ -138,56 +128,3 @@ class RequestBuilder:
             settings.beams = beams
         if draft.length is not None and (length := self._uint32("draft.length", draft.length)) is not None:
             settings.length = length
-
-    def call(self, timeout_s: float, request_id: str) -> None:
-        """Check what travels beside the request."""
-        if not (timeout_s > 0 and math.isfinite(timeout_s)):
-            self._refuse("timeout_s", f"{timeout_s!r} is not a positive number of seconds")
-        if not (0 < len(request_id) <= _REQUEST_ID_MAX_CHARS and request_id.isascii() and request_id.isprintable()):
-            limit = f"1 to {_REQUEST_ID_MAX_CHARS} printable ASCII characters"
-            self._refuse("request_id", f"{request_id!r} is not {limit}")
-        elif request_id != request_id.strip():  # HTTP/2 drops the spaces around a header's value
-            self._refuse("request_id", f"{request_id!r} begins or ends with a space")
-
-    def check(self, request_id: str) -> None:
-        """Raise InvalidRequest, with every violation found, if there is any."""
-        if self._violations:
-            message = "; ".join(map(str, self._violations))
-            raise InvalidRequest(message, request_id=request_id, violations=self._violations)
-
-    def _refuse(self, field: str, description: str) -> None:
-        self._violations.append(Violation(field, description))
-
-    def _item_ids(self, field: str, ids: Iterable[str | int]) -> list[str]:
-        if isinstance(ids, str | bytes):
-            self._refuse(field, f"{ids!r} is one string; give a sequence of item ids")
-            return []
-        texts = [each if isinstance(each, str) else str(each) for each in ids]
-        return [text for index, text in enumerate(texts) if self._is_text(f"{field}[{index}]", text)]
-
-    def _is_text(self, field: str, text: str) -> bool:
-        if not isinstance(text, str):
-            self._refuse(field, f"{text!r} is not text")
-            return False
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
-            self._refuse(field, f"character {error.start} ({text[error.start]!r}) is half a surrogate pair")
-            return False
-        return True
-
-    def _uint32(self, field: str, value: SupportsIndex) -> int | None:
-        try:
-            number = operator.index(value)
-        except TypeError:
-            self._refuse(field, f"{value!r} is not a whole number")
-            return None
-        if not 0 <= number <= _UINT32_MAX:
-            self._refuse(field, f"{number} is not within 0 to {_UINT32_MAX}")
-            return None
-        return number
-
-    def _choice(self, field: str, word: str, words: dict[str, T]) -> T | None:
-        if word not in words:
-            self._refuse(field, f"{word!r} is not one of {', '.join(words)}")
-        return words.get(word)

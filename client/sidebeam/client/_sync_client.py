@@ -6,17 +6,20 @@ import asyncio
 import threading
 from collections.abc import Coroutine, Iterator
 from types import TracebackType
-from typing import Any, Self, TypeVar, Unpack
+from typing import Any, Generic, Self, TypeVar, Unpack
 
 import grpc
 from asyncio_throttle import Throttler
 
 from sidebeam.client._async_client import AsyncClient
-from sidebeam.client._event_stream import EventStream
+from sidebeam.client._call_stream import CallStream
 from sidebeam.client._events import Event, Recommendation
 from sidebeam.client._request import RequestArguments
+from sidebeam.client._text_request import TextArguments
+from sidebeam.client._texts import Text, TextEvent
 
 T = TypeVar("T")
+EventT = TypeVar("EventT")
 
 # Calls end as soon as their channel is closed; this bounds whatever does not.
 _GRACE_S = 1.0
@@ -38,10 +41,18 @@ class Client:
         timeout_s: float = 10.0,
         rate_limit: Throttler | None = None,
         credentials: grpc.ChannelCredentials | None = None,
+        token: str = "",
+        retries: int = 2,
         channel_args: tuple[tuple[str, Any], ...] = (),
     ) -> None:
         self._client = AsyncClient(
-            address, timeout_s=timeout_s, rate_limit=rate_limit, credentials=credentials, channel_args=channel_args
+            address,
+            timeout_s=timeout_s,
+            rate_limit=rate_limit,
+            credentials=credentials,
+            token=token,
+            retries=retries,
+            channel_args=channel_args,
         )
         self._thread = LoopThread(f"sidebeam client of {address}")
 
@@ -49,9 +60,17 @@ class Client:
         """Return the answer; see `RequestArguments` for what may be asked. Raises SidebeamError."""
         return self._thread.wait_for(self._client.recommend(**arguments))
 
-    def stream(self, **arguments: Unpack[RequestArguments]) -> BlockingEventStream:
+    def stream(self, **arguments: Unpack[RequestArguments]) -> BlockingEventStream[Event]:
         """Return a stream of events; `with` starts the call. Raises InvalidRequest for what cannot be sent."""
         return BlockingEventStream(self._client.stream(**arguments), self._thread)
+
+    def generate(self, **arguments: Unpack[TextArguments]) -> Text:
+        """Return a text about a user or an item; see `TextArguments` for what may be asked. Raises SidebeamError."""
+        return self._thread.wait_for(self._client.generate(**arguments))
+
+    def stream_text(self, **arguments: Unpack[TextArguments]) -> BlockingEventStream[TextEvent]:
+        """Return a stream of a text; `with` starts the call. Raises InvalidRequest for what cannot be sent."""
+        return BlockingEventStream(self._client.stream_text(**arguments), self._thread)
 
     def wait_until_ready(self, timeout_s: float = 60.0) -> None:
         """Return once the sidecar reports that it serves. Raises Unavailable if it does not within `timeout_s`."""
@@ -72,10 +91,10 @@ class Client:
         self.close()
 
 
-class BlockingEventStream:
+class BlockingEventStream(Generic[EventT]):
     """The events of one call: entered by `with`, read by `for`, cancelled on the way out."""
 
-    def __init__(self, events: EventStream, thread: LoopThread) -> None:
+    def __init__(self, events: CallStream[EventT, Any], thread: LoopThread) -> None:
         self._events = events
         self._thread = thread
 
@@ -93,16 +112,16 @@ class BlockingEventStream:
     ) -> None:
         self._thread.wait_for(self._events.__aexit__(kind, error, traceback))
 
-    def __iter__(self) -> Iterator[Event]:
+    def __iter__(self) -> Iterator[EventT]:
         return self
 
-    def __next__(self) -> Event:
+    def __next__(self) -> EventT:
         event = self._thread.wait_for(self._next())
         if event is None:
             raise StopIteration
         return event
 
-    async def _next(self) -> Event | None:
+    async def _next(self) -> EventT | None:
         # StopAsyncIteration cannot leave a coroutine that a future reports on.
         return await anext(self._events, None)
 

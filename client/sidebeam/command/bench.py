@@ -27,6 +27,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_data(serve)
     serve.add_argument("--top-k", type=int, default=10, metavar="K")
     serve.add_argument("--clients", type=int, default=16, metavar="N")
+    deadlines = benches.add_parser("deadlines", help="through gRPC: what short deadlines get")
+    _add_data(deadlines)
+    deadlines.add_argument("--top-k", type=int, default=10, metavar="K")
+    deadlines.add_argument("--seed", type=int, default=0, metavar="N", help="of the deadlines (default 0)")
+    _add_knowledge(benches.add_parser("knowledge", help="texts: by what is drafted from, and so many at once"))
     catalog = benches.add_parser("catalog", help="the catalog alone: bytes per item, build, filter, beam step")
     catalog.add_argument("--items", type=int, default=1_000_000, metavar="N")
     catalog.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there as well")
@@ -41,7 +46,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run one benchmark; 0 when every answer was right, 1 when not, 2 for unusable input."""
-    runs = {"recommend": _recommend, "serve": _serve, "catalog": _catalog, "index": _index}
+    runs = {
+        "recommend": _recommend,
+        "serve": _serve,
+        "deadlines": _deadlines,
+        "knowledge": _knowledge,
+        "catalog": _catalog,
+        "index": _index,
+    }
     return runs[args.bench](args)
 
 
@@ -85,6 +97,57 @@ def _serve(args: argparse.Namespace) -> int:
     return 0 if result["identical"] == 1.0 else 1
 
 
+def _deadlines(args: argparse.Namespace) -> int:
+    from sidebeam.command.deadline_bench import measure, report
+
+    try:
+        result = measure(args.bundle, _histories(args), args.top_k, args.seed)
+    except (OSError, ValueError) as error:
+        return _refuse(error)
+    print(report(result))
+    _write(args.json, json.dumps(result, indent=1))
+    return 0 if result["late"] == 0 and not result["other_errors"] else 1
+
+
+def _knowledge(args: argparse.Namespace) -> int:
+    os.environ.setdefault("OMP_NUM_THREADS", str(args.threads))
+    from sidebeam.bundle import Bundle, BundleError
+    from sidebeam.models import ModelError
+    from sidebeam.texts import Relaxed
+    from sidebeam.writing import WritingError
+    from sidebeam.writing.bench_report import as_json, is_right, report
+    from sidebeam.writing.bench_set import BenchSet
+    from sidebeam.writing.text_bench import TextBench
+    from sidebeam.writing.writer import Writer
+
+    try:
+        files = _knowledge_files(args)
+        rule = Relaxed(args.k, args.p)
+        bundle = Bundle.open(args.bundle)
+        sets = [BenchSet.open(bundle, *paths, args.measure, args.served) for paths in files]
+        writer = Writer.load(
+            bundle, device=args.device, dtype=args.dtype, threads=args.threads, slots=max(args.at_once)
+        )
+        bench = TextBench(bundle, writer, rule, args.seed)
+        rows = list(bench.run(sets, args.at_once, _progress))
+        check = bench.check(sets, args.check, args.device, args.dtype)
+    except (BundleError, ModelError, WritingError, OSError, ValueError) as error:
+        return _refuse(error)
+    _progress("")
+    print(report(rows, check, args.threads))
+    _write(args.json, json.dumps(as_json(rows, check, args.threads), indent=1))
+    return 1 if args.dtype == "float32" and not is_right(rows, check) else 0
+
+
+def _knowledge_files(args: argparse.Namespace) -> list[tuple[Path, Path, Path | None]]:
+    """Prompts, texts and groups of each set, as they were named one after the other."""
+    groups: list[Path | None] = args.groups or [None] * len(args.prompts)
+    for option, given in (("--texts", args.texts), ("--groups", groups)):
+        if len(given) != len(args.prompts):
+            raise ValueError(f"{option} must be given once for each --prompts, {len(args.prompts)} times; {len(given)}")
+    return list(zip(args.prompts, args.texts, groups, strict=True))
+
+
 def _catalog(args: argparse.Namespace) -> int:
     from sidebeam.evaluation.catalog_bench import measure
 
@@ -103,6 +166,25 @@ def _index(args: argparse.Namespace) -> int:
     print(report(rows))
     _write(args.json, json.dumps(as_json(rows), indent=1))
     return 0
+
+
+def _add_knowledge(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--bundle", type=Path, required=True, metavar="DIR", help="whose target writes")
+    add("--prompts", type=Path, required=True, action="append", metavar="FILE", help="one set; may be given again")
+    add("--texts", type=Path, required=True, action="append", metavar="FILE", help="earlier ones, for each --prompts")
+    add("--groups", type=Path, action="append", metavar="FILE", help="for each --prompts (default: no groups)")
+    add("--measure", type=_one_up, default=96, metavar="N", help="prompts of each set (default 96)")
+    add("--served", type=_one_up, default=32, metavar="N", help="others that every arm writes for first (default 32)")
+    add("--at-once", type=_widths, default=[1, 4, 16], metavar="N,N,...", help="texts in flight (default 1,4,16)")
+    add("--k", type=int, default=2, help="of relaxed texts (default 2)")
+    add("--p", type=float, default=0.1, help="of relaxed texts (default 0.1)")
+    add("--check", type=_one_up, default=8, metavar="N", help="texts of each set beside generate's (default 8)")
+    add("--seed", type=int, default=0, metavar="N", help="of the order of arms (default 0)")
+    add("--threads", type=_one_up, default=os.cpu_count() or 1, metavar="N", help="for all arms alike")
+    add("--device", default="cpu")
+    add("--dtype", default="float32", choices=["float32", "bfloat16", "float16"])
+    add("--json", type=Path, metavar="FILE", help="write the numbers there as well")
 
 
 def _add_data(parser: argparse.ArgumentParser) -> None:
@@ -142,6 +224,10 @@ def _refuse(error: Exception) -> int:
 def _progress(line: str) -> None:
     if sys.stderr.isatty():
         print(f"\r\033[K{line}", end="", file=sys.stderr, flush=True)
+
+
+def _one_up(text: str) -> int:
+    return _widths(text)[0]
 
 
 def _widths(text: str) -> list[int]:

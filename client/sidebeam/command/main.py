@@ -29,9 +29,12 @@ class Subcommand:
 SUBCOMMANDS = {
     "serve": Subcommand("sidebeam.server.command", "run the sidecar on a bundle", "server"),
     "recommend": Subcommand("sidebeam.command.recommend", "ask a running sidecar for recommendations", ""),
+    "status": Subcommand("sidebeam.command.status", "show workers, versions, load and acceptance", ""),
+    "generate": Subcommand("sidebeam.command.generate", "have a running sidecar write a text", ""),
     "demo": Subcommand("sidebeam.command.demo", "train, serve and query a small synthetic world", "all"),
     "train": Subcommand("sidebeam.alignment.command", "train a target or a draft model on interactions", "workers"),
     "check": Subcommand("sidebeam.evaluation.check", "say whether a bundle can be served", "workers"),
+    "load": Subcommand("sidebeam.load.command", "load-test a running sidecar", "loadtest"),
     "bench": Subcommand("sidebeam.command.bench", "measure speed side by side in one run", "workers"),
     "evaluate": Subcommand("sidebeam.report.evaluate", "report quality and speed on test users", "workers"),
     "evaluate knowledge": Subcommand("sidebeam.downstream.command", "judge texts by a click model", "workers"),

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from typing import Literal
 
 from sidebeam.client import (
-    AsyncClient,
     Beams,
     Draft,
     Event,
@@ -23,8 +22,9 @@ from sidebeam.client import (
     RequestArguments,
     Sampling,
     SidebeamError,
-    TryAgain,
 )
+from sidebeam.command import connection
+from sidebeam.command.failure import explain
 
 SUMMARY = "Ask a running sidecar for recommendations."
 
@@ -34,7 +34,7 @@ _PREVIEW = 5
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the subcommand's arguments."""
-    parser.add_argument("--address", default="127.0.0.1:50051", metavar="HOST:PORT", help="default: %(default)s")
+    connection.add_arguments(parser)
     context = parser.add_mutually_exclusive_group(required=True)
     context.add_argument("--history", type=_words, metavar="ID,ID", help="ids of past items, oldest first")
     context.add_argument("--prompt", metavar="TEXT", help="a prompt in your own words")
@@ -53,6 +53,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     explicit.add_argument("--draft-length", type=int, metavar="N", help="how many levels it drafts for a pass")
     explicit.add_argument("--drafter", choices=("model", "catalog"), help="default: model")
     parser.add_argument("--timeout-s", type=float, default=2.0, metavar="S", help="deadline; default: %(default)s")
+    parser.add_argument(
+        "--on-deadline",
+        choices=("fail", "best-so-far"),
+        default="fail",
+        help="best-so-far: take what is known just before it; default: %(default)s",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object a line")
 
 
@@ -65,9 +71,14 @@ def run(args: argparse.Namespace) -> int:
         print("sidebeam recommend: " + ", ".join(_drawing(args)) + " need --verification relaxed", file=sys.stderr)
         return 2
     try:
-        asyncio.run(_ask(args.address, _request(args), JsonPrinter() if args.json else TextPrinter()))
+        there = connection.connection(args)
+    except connection.ConnectionOptionError as error:
+        print(f"sidebeam recommend: {error}", file=sys.stderr)
+        return 2
+    try:
+        asyncio.run(_ask(there, _request(args), JsonPrinter() if args.json else TextPrinter()))
     except SidebeamError as error:
-        print(_explain(error), file=sys.stderr)
+        print(explain("recommend", error), file=sys.stderr)
         return 2 if isinstance(error, InvalidRequest) else 1
     return 0
 
@@ -111,8 +122,8 @@ class TextPrinter:
                 return "answer\n\n" + _table(event.items) + "\n\n" + _cost(event)
 
 
-async def _ask(address: str, request: RequestArguments, printer: JsonPrinter | TextPrinter) -> None:
-    async with AsyncClient(address) as client, client.stream(**request) as events:
+async def _ask(there: connection.Connection, request: RequestArguments, printer: JsonPrinter | TextPrinter) -> None:
+    async with there.client() as client, client.stream(**request) as events:
         async for event in events:
             printer.show(event)
 
@@ -131,6 +142,7 @@ def _request(args: argparse.Namespace) -> RequestArguments:
         search=args.search,
         sampling=_sampling(args) if args.verification == "relaxed" else None,
         timeout_s=args.timeout_s,
+        on_deadline="best_so_far" if args.on_deadline == "best-so-far" else "fail",
     )
 
 
@@ -169,8 +181,9 @@ def _preview(texts: Sequence[str]) -> str:
 
 
 def _table(items: Sequence[Item]) -> str:
+    """Of an answer that the deadline cut short, SIDs have a bar after the tokens that are verified."""
     rows = [("rank", "item", "log-prob", "SID")]
-    rows += [(str(item.rank), item.item_id, f"{item.log_prob:.4f}", "".join(item.sid)) for item in items]
+    rows += [(str(item.rank), item.item_id, f"{item.log_prob:.4f}", _spelled(item)) for item in items]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = (
         f"  {rank:>{widths[0]}}  {item:<{widths[1]}}  {log_prob:>{widths[2]}}  {sid}"
@@ -179,7 +192,17 @@ def _table(items: Sequence[Item]) -> str:
     return "\n".join(lines)
 
 
+def _spelled(item: Item) -> str:
+    verified, rest = "".join(item.sid[: item.verified]), "".join(item.sid[item.verified :])
+    return f"{verified}|{rest}" if rest else verified
+
+
 def _cost(answer: Recommendation) -> str:
+    if answer.cut_short:
+        return (
+            "  cut short by the deadline: the target has verified what stands before each |\n"
+            f"  catalog {answer.catalog_version}, request {answer.request_id}"
+        )
     times = dataclasses.asdict(answer.times).items()
     spent = ", ".join(f"{name.removesuffix('_ms')} {value:.1f}" for name, value in times)
     drafts = f"{answer.accepted} of {answer.drafted} drafted nodes needed"
@@ -196,14 +219,3 @@ def _cost(answer: Recommendation) -> str:
 def _drawn(answer: Recommendation) -> str:
     drawn = answer.sampling
     return "" if drawn is None else f"; drawn at temperature {drawn.temperature:g} with seed {drawn.seed}"
-
-
-def _explain(error: SidebeamError) -> str:
-    violations = error.violations if isinstance(error, InvalidRequest) else ()
-    request = f" (request {error.request_id})" if error.request_id else ""
-    if not violations:
-        retry_after_s = error.retry_after_s if isinstance(error, TryAgain) else None
-        hint = f"; try again in {retry_after_s:g} s" if retry_after_s is not None else ""
-        return f"sidebeam recommend: {error.code.name}: {error}{hint}{request}"
-    head = f"sidebeam recommend: {error.code.name}{request}"
-    return "\n".join([head, *(f"  {violation}" for violation in violations)])

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
@@ -16,30 +13,19 @@ import numpy as np
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from sidebeam.client import AsyncClient, Recommendation
+from sidebeam.command.served import READY_S, serving
 from sidebeam.engine import Recommender
 from sidebeam.search import DraftSettings, SearchRequest
 
 WARM_UP = 64
 SETTLE_S = 0.01  # after a pass OpenMP threads spin for some milliseconds, on a core that the other side needs
-READY_S = 180.0
 
 
 def measure(bundle: Path, histories: list[list[str]], k: int, clients: int, threads: int) -> dict[str, Any]:
     """Serve `bundle` in processes of its own and time the same histories there and here. Times in milliseconds."""
     recommender = Recommender.load(bundle, threads=threads)
-    command = [sys.executable, "-m", "sidebeam.command.main", "serve", "--bundle", str(bundle)]
-    server = subprocess.Popen(
-        [*command, "--listen", "127.0.0.1:0", "--log-level", "warning"], stdout=subprocess.PIPE, text=True
-    )
-    try:
-        assert server.stdout is not None
-        address = server.stdout.readline().rpartition(" ")[2].strip()
-        if not address:
-            raise ValueError("the server did not start; its own messages say why")
+    with serving(bundle) as address:
         return asyncio.run(_measure(address, recommender, histories, k, clients))
-    finally:
-        server.send_signal(signal.SIGTERM)
-        server.wait(30)
 
 
 async def _measure(

@@ -17,10 +17,16 @@ SUMMARY = "Serve a bundle over gRPC, with local or remote workers."
 
 FLAGS = {
     "listen": ("server", "listen"),
+    "tls_cert": ("tls", "certificate"),
+    "tls_key": ("tls", "key"),
+    "tls_client_ca": ("tls", "client_ca"),
+    "tenants": ("tenants", "file"),
     "replicas": ("target", "replicas"),
     "draft": ("draft", "mode"),
+    "pools": ("texts", "pools"),
     "log_format": ("log", "format"),
     "log_level": ("log", "level"),
+    "metrics": ("telemetry", "listen"),
 }
 
 
@@ -28,10 +34,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the subcommand's arguments. Flags win over SIDEBEAM_SECTION__KEY, which wins over the file."""
     parser.add_argument("--bundle", type=Path, metavar="DIR", help="the bundle's folder")
     parser.add_argument("--listen", metavar="HOST:PORT", help="default: 127.0.0.1:50051; port 0 takes a free one")
+    parser.add_argument("--tls-cert", metavar="FILE", help="serve with this certificate; default: without TLS")
+    parser.add_argument("--tls-key", metavar="FILE", help="the certificate's key")
+    parser.add_argument("--tls-client-ca", metavar="FILE", help="callers must show a certificate that it has signed")
+    parser.add_argument("--tenants", metavar="FILE", help="who may call: tokens and certificates of each tenant")
     parser.add_argument("--replicas", type=int, metavar="N", help="target workers; default: 1")
     parser.add_argument("--draft", choices=("auto", "off"), help="default: auto")
+    parser.add_argument("--pools", metavar="DIR", help="earlier texts to draft texts from; default: the bundle's")
     parser.add_argument("--config", type=Path, metavar="FILE", help="settings as TOML; see --print-config")
     parser.add_argument("--print-config", action="store_true", help="print the effective settings, and end")
+    parser.add_argument("--metrics", metavar="HOST:PORT", help="serve Prometheus metrics there; default: nowhere")
     parser.add_argument("--log-format", choices=FORMATS, help="default: auto, console on a terminal, else json")
     parser.add_argument("--log-level", choices=LEVELS, help="default: info")
 

@@ -33,10 +33,42 @@ class ServerConfig:
     max_request_bytes: int = _within(4 << 20, 1024, 256 << 20)
     # For callers that set none: a hundred times what an answer takes, so it ends only what is lost.
     default_deadline_s: float = _within(10.0, 0.001)
+    # What is kept of a deadline to send what is known by then: the way to the caller, on a host whose cores are busy.
+    cut_margin_ms: float = _within(8.0, 0.0, 10_000.0)
+    # Of one request; ours are some hundred bytes. A token of an identity provider may take some thousand.
+    max_metadata_bytes: int = _within(16 << 10, 1024, 1 << 20)
+    # Who may connect to a Unix socket that is listened on: the owner alone, or its group, for a pod whose containers
+    # have different users.
+    socket_mode: str = _one_of("600", "600", "660", "666")
+    # HOST:PORT where health alone is told, without TLS; empty: none. Kubernetes' probes speak no TLS.
+    health_listen: str = ""
+    # How often files of certificates and tenants are looked at: a changed secret comes to a pod within a minute.
+    reload_interval_s: float = _within(10.0, 0.05)
     # What endpoints need to learn of NOT_SERVING; a sidecar's only caller is local, and needs nothing.
     drain_delay_s: float = _within(0.0, 0.0)
     # Longer than the default deadline would keep streams open that no one reads any more.
     drain_timeout_s: float = _within(10.0, 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class TlsConfig:
+    """Files in PEM form. Certificates and keys that are changed later are taken over without a restart."""
+
+    # With those between it and its authority, if there are any; empty: no TLS, for a sidecar's callers are its own pod.
+    certificate: str = ""
+    # Of the certificate, without a passphrase.
+    key: str = ""
+    # Callers must show a certificate that one of these has signed; empty: they need none.
+    client_ca: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TenantsConfig:
+    """On whose behalf calls are made."""
+
+    # Tokens' hashes and certificates' names of each tenant; only they are let in. Empty: everybody is, under the name
+    # of the client certificate, if there is one.
+    file: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +123,16 @@ class DraftConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class TextsConfig:
+    """Texts about users and items, of bundles that have [texts]."""
+
+    # A folder of earlier texts to draft from; empty: the bundle's, if it names one. Made by the first text learned.
+    pools: str = ""
+    # For callers that set none: a text takes tens of passes where an answer takes a few.
+    default_deadline_s: float = _within(60.0, 0.001)
+
+
+@dataclass(frozen=True, slots=True)
 class LimitsConfig:
     """What one request may ask for."""
 
@@ -110,11 +152,15 @@ class LimitsConfig:
 
 @dataclass(frozen=True, slots=True)
 class AdmissionConfig:
-    """The rate ceiling."""
+    """Who may come in, and how many at a time."""
 
     # Far above what a replica answers: it stops callers that ran away, not callers that are many.
     requests_per_second: int = _within(1000, 1, 1_000_000)
-    # Waiting longer than an answer takes helps no one.
+    # For each tenant that a certificate or a token names; 0: only the ceiling of all.
+    tenant_requests_per_second: int = _within(0, 0, 1_000_000)
+    # Requests that are worked on at once; fewer where deadlines are missed. 0: the KV slots of all target workers.
+    max_concurrent: int = _within(0, 0, 65_536)
+    # For the rate ceilings and a permit together. Waiting longer than an answer takes helps no one.
     max_wait_ms: float = _within(100.0, 0.0)
 
 
@@ -147,13 +193,31 @@ class LogConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class TelemetryConfig:
+    """What is told about the sidecar while it runs, beside its logs."""
+
+    # HOST:PORT of Prometheus' /metrics; empty: none. Off, for a port that nobody asked for is one too many.
+    listen: str = ""
+    # An OTLP collector's gRPC address, http://127.0.0.1:4317; empty: no traces. Needs the extra `tracing`.
+    traces: str = ""
+    # Of requests whose caller says nothing about it; a caller's own traceparent decides for its request.
+    trace_share: float = _within(1.0, 0.0, 1.0)
+    # Whether StatusService answers: callers who may ask for items may also see workers and load.
+    status: str = _one_of("on", "on", "off")
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """Everything. Sections are named as in the file and in the environment, `SIDEBEAM_SECTION__KEY`."""
 
     server: ServerConfig = field(default_factory=ServerConfig)
+    tls: TlsConfig = field(default_factory=TlsConfig)
+    tenants: TenantsConfig = field(default_factory=TenantsConfig)
     target: TargetConfig = field(default_factory=TargetConfig)
     draft: DraftConfig = field(default_factory=DraftConfig)
+    texts: TextsConfig = field(default_factory=TextsConfig)
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     admission: AdmissionConfig = field(default_factory=AdmissionConfig)
     supervision: SupervisionConfig = field(default_factory=SupervisionConfig)
     log: LogConfig = field(default_factory=LogConfig)
+    telemetry: TelemetryConfig = field(default_factory=TelemetryConfig)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import grpc
 
+from sidebeam.server.job import Job
 from sidebeam.server.worker_link import WorkerLink
 from sidebeam.worker.v1 import draft_pb2
 
@@ -23,6 +24,7 @@ class DraftWorker:
         self.link = link
         self._pause_s = pause_s
         self._paused_until = 0.0
+        self.late = 0
         self._propose: Callable[[], ProposeCall] = link.channel.stream_stream(  # type: ignore[assignment]
             f"/{SERVICE}/Propose",
             request_serializer=draft_pb2.ProposeRequest.SerializeToString,
@@ -31,26 +33,28 @@ class DraftWorker:
 
     @property
     def is_prompt(self) -> bool:
-        """Whether the worker is up and has not been late lately."""
-        return self.link.is_ready and asyncio.get_running_loop().time() >= self._paused_until
+        """Whether the worker is up, with a draft model, and has not been late lately."""
+        info = self.link.info
+        return info is not None and info.vocab_size > 0 and asyncio.get_running_loop().time() >= self._paused_until
 
     def was_late(self) -> None:
         """Do not wait for this worker for a while."""
+        self.late += 1
         self._paused_until = asyncio.get_running_loop().time() + self._pause_s
 
-    def open(self, prompt: list[int], excluded_leaves: bytes) -> DraftSession:
+    def open(self, job: Job) -> DraftSession:
         """A session; nothing is sent before its first question."""
-        return DraftSession(self._propose, prompt, excluded_leaves)
+        return DraftSession(self._propose, job, self.link)
 
 
 class DraftSession:
     """One request's drafts: questions are sent one after the other, each is answered by a tree or by None."""
 
-    def __init__(self, propose: Callable[[], ProposeCall], prompt: list[int], excluded_leaves: bytes) -> None:
+    def __init__(self, propose: Callable[[], ProposeCall], job: Job, link: WorkerLink) -> None:
         self.draft_ns = 0
         self._propose = propose
-        self._prompt = prompt
-        self._excluded_leaves = excluded_leaves
+        self._job = job
+        self._link = link
         self._questions: asyncio.Queue[tuple[draft_pb2.ProposeRequest, Answer]] = asyncio.Queue()
         self._answers: list[Answer] = []
         self._task: asyncio.Task[None] | None = None
@@ -63,8 +67,10 @@ class DraftSession:
             answer.set_result(None)
             return answer
         if self._task is None:
-            question.prompt.extend(self._prompt)
-            question.excluded_leaves = self._excluded_leaves
+            question.prompt.extend(self._job.prompt)
+            question.excluded_leaves = self._job.excluded_leaves
+            question.request_id = self._job.request_id
+            question.traceparent = self._job.record.traceparent
             self._task = asyncio.create_task(self._converse())
         self._answers.append(answer)
         self._questions.put_nowait((question, answer))
@@ -78,6 +84,7 @@ class DraftSession:
 
     async def _converse(self) -> None:
         call = self._propose()
+        self._link.in_flight += 1
         try:
             while True:
                 question, answer = await self._questions.get()
@@ -92,6 +99,7 @@ class DraftSession:
         finally:
             self._end()
             call.cancel()
+            self._link.in_flight -= 1
 
     def _end(self) -> None:
         self._ended = True

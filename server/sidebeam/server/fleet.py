@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
@@ -16,6 +16,7 @@ from sidebeam.bundle import Bundle
 from sidebeam.server import draft_worker, replicas
 from sidebeam.server.config import Config, DraftConfig, TargetConfig
 from sidebeam.server.draft_worker import DraftWorker
+from sidebeam.server.learner import Learner
 from sidebeam.server.replicas import Replicas, TargetReplica
 from sidebeam.server.supervision import UNFIT, GiveUp, LocalWorker
 from sidebeam.server.worker_link import WorkerLink
@@ -26,7 +27,8 @@ DRAFT = "sidebeam.workers.draft"
 
 
 class Fleet:
-    """Entering it starts the workers, leaving it stops them. `draft` is None where drafts are off or have no model.
+    """Entering it starts the workers, leaving it stops them. `draft` is None where drafts are off or have no model,
+    `learner` where there are no pools, or nothing is drafted from them.
 
     Local workers listen in the folder `sockets`. `described` is told what each target holds, `changed` that some
     worker came or went.
@@ -38,6 +40,8 @@ class Fleet:
         config: Config,
         sockets: Path,
         catalog_version: str,
+        tokenizer: str,
+        pools: Path | None,
         described: Callable[[tree_pb2.WorkerInfo], None],
         changed: Callable[[], None],
         give_up: GiveUp,
@@ -46,6 +50,8 @@ class Fleet:
         self._config = config
         self._sockets = sockets
         self._catalog_version = catalog_version
+        self._tokenizer = tokenizer
+        self._pools = pools
         self._described = described
         self._changed = changed
         self._give_up = give_up
@@ -55,9 +61,15 @@ class Fleet:
         self._workers: dict[str, LocalWorker] = {}
         self._links = self._target_links()
         self.replicas = Replicas([TargetReplica(link) for link in self._links])
-        draft = self._draft_link()
-        self.draft = None if draft is None else DraftWorker(draft, config.draft.pause_ms / 1000)
-        self._links += [] if draft is None else [draft]
+        self.draft_link = draft = self._draft_link()
+        self.draft: DraftWorker | None = None
+        self.learner: Learner | None = None
+        if draft is not None:
+            self._links.append(draft)
+            if self._drafts_items or config.draft.address:
+                self.draft = DraftWorker(draft, config.draft.pause_ms / 1000)
+            if pools is not None or (bundle.texts is not None and config.draft.address):
+                self.learner = Learner(draft)
 
     async def __aenter__(self) -> Self:
         for link in self._links:
@@ -68,6 +80,8 @@ class Fleet:
                 self._spawn(worker.run())
             self._spawn(link.watch(_ignore if worker is None else worker.kill))
         self._stack.callback(self.replicas.close)
+        if self.learner is not None:
+            self._stack.push_async_callback(self.learner.close)
         return self
 
     async def __aexit__(
@@ -76,12 +90,27 @@ class Fleet:
         await self._stack.aclose()
 
     @property
+    def links(self) -> Sequence[WorkerLink]:
+        """To all workers, targets first."""
+        return self._links
+
+    @property
+    def _drafts_items(self) -> bool:
+        """Whether the bundle's draft model is of use."""
+        return self._bundle.draft is not None and self._bundle.items is not None
+
+    @property
     def has_spare_cores(self) -> bool:
         """Whether the draft worker can run beside the target workers without taking their cores."""
         target, draft = self._config.target, self._config.draft
         if target.addresses or draft.address or target.device != "cpu" or draft.device != "cpu":
             return True
         return self._threads * target.replicas + draft.threads <= (os.cpu_count() or 1)
+
+    def slots(self) -> int:
+        """How many requests the target workers that are up hold at once; before any is up, what is asked of them."""
+        up = sum(replica.link.info.slots for replica in self.replicas if replica.link.info is not None)
+        return up or self._config.target.slots * self._config.target.replicas
 
     def kill(self) -> None:
         """End all local workers at once."""
@@ -113,7 +142,7 @@ class Fleet:
 
     def _draft_link(self) -> WorkerLink | None:
         settings = self._config.draft
-        if settings.mode == "off" or (self._bundle.draft is None and not settings.address):
+        if settings.mode == "off" or not (self._drafts_items or self._pools or settings.address):
             return None
         address = settings.address or f"unix:{self._sockets}/draft.sock"
         link = WorkerLink(
@@ -136,6 +165,8 @@ class Fleet:
             *("--threads", str(threads), "--slots", str(settings.slots)),
             *("--device", settings.device, "--dtype", settings.dtype),
             *("--log-format", log.format, "--log-level", log.level),
+            *(("--pools", str(self._pools)) if self._pools else ()),
+            *(("--traces", self._config.telemetry.traces) if self._config.telemetry.traces else ()),
         ]
 
     def _update(self) -> None:
@@ -145,6 +176,8 @@ class Fleet:
     def _accept_target(self, name: str, info: tree_pb2.WorkerInfo) -> bool:
         if not self._is_same_catalog(name, info):
             return False
+        if self._bundle.texts is not None and not self._is_same_tokenizer(name, info):
+            return False
         if self._vocab_size not in (None, info.vocab_size):
             structlog.get_logger().error("other_vocabulary", worker=name, size=info.vocab_size, ours=self._vocab_size)
             return False
@@ -153,6 +186,10 @@ class Fleet:
         return True
 
     def _accept_draft(self, name: str, info: tree_pb2.WorkerInfo) -> bool:
+        if self.learner is not None and info.HasField("texts") and not self._is_same_tokenizer(name, info):
+            return False
+        if not info.vocab_size:  # it has no draft model: there is nothing to compare
+            return True
         if not self._is_same_catalog(name, info) or self._vocab_size is None:
             return False
         if info.vocab_size != self._vocab_size:
@@ -169,6 +206,14 @@ class Fleet:
             return True
         structlog.get_logger().error(
             "other_catalog", worker=name, version=info.catalog_version, ours=self._catalog_version
+        )
+        return False
+
+    def _is_same_tokenizer(self, name: str, info: tree_pb2.WorkerInfo) -> bool:
+        if info.texts.tokenizer == self._tokenizer:
+            return True
+        structlog.get_logger().error(
+            "other_tokenizer", worker=name, fingerprint=info.texts.tokenizer, ours=self._tokenizer
         )
         return False
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from sidebeam.telemetry.request_record import RequestRecord
 from sidebeam.v1 import recommendation_pb2
 
 Ints = npt.NDArray[np.int64]
@@ -16,6 +17,7 @@ Ints = npt.NDArray[np.int64]
 class Job:
     """What the loop works on. `draft` has a mode and a drafter, and in mode explicit beams and length, too."""
 
+    record: RequestRecord  # what is learned on the way goes there
     request_id: str
     prompt: list[int]
     top_k: int
@@ -28,4 +30,5 @@ class Job:
     admission_ns: int
     arrived_ns: int  # time.perf_counter_ns
     final_only: bool  # nobody wants the events before the answer
+    best_so_far: bool  # at the deadline, the caller takes what there is
     deadline: float  # of the event loop's clock, seconds

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import suppress
+from collections.abc import Awaitable
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 
 import grpc
@@ -17,12 +18,10 @@ from sidebeam.server.event_stream import EventStream, Write
 from sidebeam.server.guesses import Guesses
 from sidebeam.server.job import Job
 from sidebeam.server.ranking import Ranking
-from sidebeam.server.refusal import too_late, unavailable
+from sidebeam.server.refusal import RETRY_AFTER_S, too_late, unavailable
 from sidebeam.server.replicas import Replicas, SearchCall
 from sidebeam.v1 import recommendation_pb2 as pb
 from sidebeam.worker.v1 import draft_pb2, target_pb2, tree_pb2
-
-RETRY_AFTER_S = 1.0  # about what a worker needs to start again
 
 
 class Gone(Exception):
@@ -65,29 +64,34 @@ class Loop:
         """Answer one request, event by event. Raises Refusal if it cannot be done by the job's deadline."""
         stream = EventStream(job, self._catalog, self._ranking, self._scoring, write)
         drafter = self._draft if job.draft.mode != pb.DRAFT_MODE_OFF else None
-        session = None if drafter is None else drafter.open(job.prompt, job.excluded_leaves)
-        guessing: asyncio.Task[None] | None = None
-        try:
-            with self._guesses.arrival() as may_guess:
-                async with asyncio.timeout_at(job.deadline):
-                    first = await self._first_draft(job, session)
-                    if (
-                        may_guess
-                        and not job.final_only
-                        and session is not None
-                        and drafter is not None
-                        and drafter.is_prompt
-                    ):
-                        guessing = asyncio.create_task(self._guess(job, session, stream, first.beams))
-                    result = await self._search(job, first, session, stream)
-                return await stream.final(result, 0 if session is None else session.draft_ns)
-        except TimeoutError:
-            raise self._timed_out(job) from None
-        finally:
-            if guessing is not None:
-                guessing.cancel()
+        session = None if drafter is None else drafter.open(job)
+        with ExitStack() as ending:
             if session is not None:
-                session.close()
+                ending.callback(session.close)
+            search: Awaitable[target_pb2.SearchResult] = self._drafted_search(job, session, stream, ending)
+            if job.best_so_far:  # what ends its time must not end a message that is half sent
+                searching = asyncio.ensure_future(search)
+                ending.callback(_drop, searching)
+                search = asyncio.shield(searching)
+            try:
+                async with asyncio.timeout_at(job.deadline):
+                    result = await search
+            except TimeoutError:
+                if (final := await stream.cut_short()) is not None:
+                    return final
+                raise self._timed_out(job) from None
+            return await stream.final(result, 0 if session is None else session.draft_ns)
+
+    async def _drafted_search(
+        self, job: Job, session: DraftSession | None, stream: EventStream, ending: ExitStack
+    ) -> target_pb2.SearchResult:
+        with self._guesses.arrival() as may_guess:
+            first = await self._first_draft(job, session)
+            wanted = job.best_so_far or (may_guess and not job.final_only)
+            if wanted and session is not None and self._draft is not None and self._draft.is_prompt:
+                guessing = asyncio.create_task(self._guess(job, session, stream, first.beams))
+                ending.callback(guessing.cancel)
+            return await self._search(job, first, session, stream)
 
     async def _first_draft(self, job: Job, session: DraftSession | None) -> FirstDraft:
         """Wait, not for long, for a draft if the request, or the last advice for its width, wants one."""
@@ -143,13 +147,15 @@ class Loop:
                 draft=job.draft,
                 tree=first.tree,
                 draft_ns=first.wait_ns,
-                result_only=job.final_only,
+                result_only=job.final_only and not job.best_so_far,
                 catalog_version=self._catalog.version,
+                traceparent=job.record.traceparent,
             )
         )
         attempts = self._config.supervision.request_attempts
         for attempt in range(1, attempts + 1):
             replica = await self._replicas.acquire()
+            job.record.sent_to(replica.link.name)
             seen = replica.link.info
             try:
                 with replica.search() as call:
@@ -184,6 +190,7 @@ class Loop:
                     await call.write(target_pb2.SearchRequest(draft=tree))
                 case "result":
                     self._advice[job.top_k, job.sampling is not None] = event.result.advice
+                    job.record.result = event.result
                     return event.result
 
     async def _draft_below(
@@ -202,6 +209,12 @@ class Loop:
             waited = (time.perf_counter_ns() - job.arrived_ns) / 1e9
             return too_late(f"no answer within the deadline; waited {waited:.3g} s")
         return unavailable("NO_TARGET", "no target worker was ready before the deadline", RETRY_AFTER_S)
+
+
+def _drop(task: asyncio.Future[target_pb2.SearchResult]) -> None:
+    """End a search whose outcome nobody waits for."""
+    task.cancel()
+    task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
 
 
 def _question(job: Job, beams: int, length: int) -> draft_pb2.ProposeRequest:

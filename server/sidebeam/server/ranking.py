@@ -29,8 +29,13 @@ class Ranking:
         ]
         return pb.RecommendResponse(beams=pb.Beams(depth=depth, beams=beams))
 
-    def items(self, leaves: Ints, log_probs: Floats, excluded: Ints | None, top_k: int) -> list[pb.Item]:
-        """The first `top_k` items of leaves that come best first; those of one leaf in the catalog's order."""
+    def items(
+        self, leaves: Ints, log_probs: Floats, verified: Ints, excluded: Ints | None, top_k: int
+    ) -> list[pb.Item]:
+        """The first `top_k` items of leaves that come best first; those of one leaf in the catalog's order.
+
+        `verified` [leaves] is how many tokens of each SID the target has accepted.
+        """
         if not len(leaves):
             return []
         items, of = self._expand(leaves)
@@ -39,10 +44,12 @@ class Ranking:
             items, of = items[kept], of[kept]
         items, of = items[:top_k], of[:top_k]
         spelled = [self._prompts.spell(sid) for sid in self._catalog.path(self._catalog.leaf_node(leaves)).tolist()]
-        ranked = zip(self._catalog.item_ids(items), of.tolist(), log_probs[of].tolist(), strict=True)
+        ranked = zip(
+            self._catalog.item_ids(items), of.tolist(), log_probs[of].tolist(), verified[of].tolist(), strict=True
+        )
         return [
-            pb.Item(item_id=item_id, sid=spelled[leaf], log_prob=log_prob, rank=rank)
-            for rank, (item_id, leaf, log_prob) in enumerate(ranked, start=1)
+            pb.Item(item_id=item_id, sid=spelled[leaf], log_prob=log_prob, rank=rank, verified=depth)
+            for rank, (item_id, leaf, log_prob, depth) in enumerate(ranked, start=1)
         ]
 
     def dead_leaves(self, excluded: Ints) -> bytes:

@@ -9,20 +9,18 @@ from collections.abc import Callable
 from typing import Any
 
 import grpc
-import structlog
 
 from sidebeam.server import refusal
 from sidebeam.server.admission import Admission
 from sidebeam.server.config import Config
+from sidebeam.server.deadline import margin_s
 from sidebeam.server.job import Job
-from sidebeam.server.loop import RETRY_AFTER_S, Loop
+from sidebeam.server.loop import Loop
 from sidebeam.server.ranking import Ranking
 from sidebeam.server.validation import Reading, Rules, read
+from sidebeam.telemetry import request_record
 from sidebeam.v1 import recommendation_pb2 as pb
 from sidebeam.v1 import recommendation_pb2_grpc
-
-MARGIN_S = 0.05  # of a caller's deadline, kept to tell it what went wrong
-MARGIN_SHARE = 0.1  # at most this share of it
 
 Context = grpc.aio.ServicerContext[pb.RecommendRequest, pb.RecommendResponse]
 
@@ -41,41 +39,51 @@ class RecommendationService(recommendation_pb2_grpc.RecommendationServiceService
 
     async def Recommend(self, request: pb.RecommendRequest, context: Context) -> None:  # noqa: N802
         """Stream the events of one recommendation. Raises Refusal."""
-        arrived = time.perf_counter_ns()
-        deadline = self._deadline(context)
+        record = request_record.current()
+        record.asks(request)
+        deadline = self._deadline(request, context)
         rules = self._rules()
         if rules is None:
-            raise refusal.unavailable("STARTING", "no target worker has been ready yet", RETRY_AFTER_S)
+            raise refusal.unavailable("STARTING", "no target worker has been ready yet", refusal.RETRY_AFTER_S)
         with self._admission.room():
             reading = read(request, rules)
             if reading.violations:
                 raise refusal.invalid(reading.violations)
             read_at = time.perf_counter_ns()
-            await self._admission.wait()
-            admitted = time.perf_counter_ns()
-            job = Job(
-                request_id=structlog.contextvars.get_contextvars()["request_id"],
-                prompt=reading.prompt,
-                top_k=reading.top_k,
-                search=request.search or pb.SEARCH_BEAM,
-                sampling=_sampling(request),
-                excluded_items=reading.excluded if len(reading.excluded) else None,
-                excluded_leaves=self._ranking.dead_leaves(reading.excluded) if len(reading.excluded) else b"",
-                draft=self._draft(request.draft, rules, reading),
-                prompt_ns=read_at - arrived,
-                admission_ns=admitted - read_at,
-                arrived_ns=arrived,
-                final_only=request.final_only,
-                deadline=deadline,
-            )
-            _note(job, await self._loop.answer(job, context.write))
+            takes_less = request.on_deadline == pb.ON_DEADLINE_BEST_SO_FAR
+            async with self._admission.turn(deadline, needs_answer=not takes_less) as visit:
+                admitted = time.perf_counter_ns()
+                job = Job(
+                    record=record,
+                    request_id=record.request_id,
+                    prompt=reading.prompt,
+                    top_k=reading.top_k,
+                    search=request.search or pb.SEARCH_BEAM,
+                    sampling=_sampling(request),
+                    excluded_items=reading.excluded if len(reading.excluded) else None,
+                    excluded_leaves=self._ranking.dead_leaves(reading.excluded) if len(reading.excluded) else b"",
+                    draft=self._draft(request.draft, rules, reading),
+                    prompt_ns=read_at - record.arrived_ns,
+                    admission_ns=admitted - read_at,
+                    arrived_ns=record.arrived_ns,
+                    final_only=request.final_only,
+                    best_so_far=takes_less,
+                    deadline=deadline,
+                )
+                _note(job)
+                final = await self._loop.answer(job, record.watch(context.write))
+                visit.is_cut_short = final.cut_short
+                visit.work_s = (final.times.pass_ns + final.times.search_ns) / 1e9
 
-    def _deadline(self, context: Any) -> float:
+    def _deadline(self, request: pb.RecommendRequest, context: Any) -> float:
+        """When the answer must be on its way, in the event loop's time."""
         remaining: float | None = context.time_remaining()
         now = asyncio.get_running_loop().time()
         if remaining is None:
             return now + self._config.server.default_deadline_s
-        return now + remaining - min(MARGIN_S, MARGIN_SHARE * remaining)
+        if request.on_deadline == pb.ON_DEADLINE_BEST_SO_FAR:
+            return now + remaining - min(self._config.server.cut_margin_ms / 1000, remaining / 2)
+        return now + remaining - margin_s(remaining)
 
     def _draft(self, asked: pb.DraftSettings, rules: Rules, reading: Reading) -> pb.DraftSettings:
         """The settings with nothing left open."""
@@ -105,22 +113,9 @@ def _sampling(request: pb.RecommendRequest) -> pb.Sampling | None:
     )
 
 
-def _note(job: Job, final: pb.Final) -> None:
-    """What the request's line in the log says about it."""
-    times = final.times
-    structlog.contextvars.bind_contextvars(
-        top_k=job.top_k,
-        prompt_tokens=len(job.prompt),
-        items=len(final.items),
-        seed=None if job.sampling is None else job.sampling.seed,
-        passes=final.passes,
-        rows=final.rows,
-        drafted=final.drafted,
-        accepted=final.accepted,
-        prompt_ms=round(times.prompt_ns / 1e6, 3),
-        admission_ms=round(times.admission_ns / 1e6, 3),
-        draft_ms=round(times.draft_ns / 1e6, 3),
-        queue_ms=round(times.queue_ns / 1e6, 3),
-        pass_ms=round(times.pass_ns / 1e6, 3),
-        search_ms=round(times.search_ns / 1e6, 3),
-    )
+def _note(job: Job) -> None:
+    """What the request's record says of it before the answer."""
+    record = job.record
+    record.top_k = job.top_k
+    record.prompt_tokens = len(job.prompt)
+    record.seed = None if job.sampling is None else job.sampling.seed

@@ -10,19 +10,23 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
+from google.rpc.error_details_pb2 import RetryInfo
 
 from sidebeam.server.violation import Violation
 
 DOMAIN = "sidebeam"
+RETRY_AFTER_S = 1.0  # about what a worker needs to start again
 
 
 class Refusal(Exception):
-    """Ends a call with `status`, which says everything that the caller may know."""
+    """Ends a call with `status`, which says everything that the caller may know. `reason` is a word for counts."""
 
-    def __init__(self, code: grpc.StatusCode, message: str, details: Sequence[Message] = ()) -> None:
+    def __init__(self, code: grpc.StatusCode, message: str, details: Sequence[Message] = (), reason: str = "") -> None:
         super().__init__(message)
         number: int = code.value[0]
         self.code = code
+        self.reason = reason
+        self.retry_after_ms = next((_milliseconds(each) for each in details if isinstance(each, RetryInfo)), None)
         self.status = status_pb2.Status(code=number, message=message)
         for detail in details:
             packed = AnyMessage()
@@ -43,12 +47,28 @@ def invalid(violations: Sequence[Violation]) -> Refusal:
 
 def overloaded(reason: str, message: str, retry_after_s: float) -> Refusal:
     """There is no room now; the caller should come back later."""
-    return Refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, message, [_reason(reason), _retry(retry_after_s)])
+    return Refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, message, [_reason(reason), _retry(retry_after_s)], reason)
 
 
 def unavailable(reason: str, message: str, retry_after_s: float) -> Refusal:
     """No target worker can answer now."""
-    return Refusal(grpc.StatusCode.UNAVAILABLE, message, [_reason(reason), _retry(retry_after_s)])
+    return Refusal(grpc.StatusCode.UNAVAILABLE, message, [_reason(reason), _retry(retry_after_s)], reason)
+
+
+def unauthenticated(reason: str, message: str) -> Refusal:
+    """Nobody knows on whose behalf the call is made."""
+    return Refusal(grpc.StatusCode.UNAUTHENTICATED, message, [_reason(reason)], reason)
+
+
+def absent(message: str) -> Refusal:
+    """What is asked for is no part of this sidecar, and will not be."""
+    return Refusal(grpc.StatusCode.UNIMPLEMENTED, message)
+
+
+def out_of_reach(remaining_s: float, least_s: float) -> Refusal:
+    """The deadline passes before an answer can come, so none is begun."""
+    message = f"{remaining_s * 1e3:.3g} ms are left; the fastest answers lately took {least_s * 1e3:.3g} ms of work"
+    return Refusal(grpc.StatusCode.DEADLINE_EXCEEDED, message, [_reason("OUT_OF_REACH")], "OUT_OF_REACH")
 
 
 def too_late(message: str) -> Refusal:
@@ -62,4 +82,8 @@ def _reason(reason: str) -> error_details_pb2.ErrorInfo:
 
 def _retry(after_s: float) -> error_details_pb2.RetryInfo:
     whole = math.floor(after_s)
-    return error_details_pb2.RetryInfo(retry_delay=Duration(seconds=whole, nanos=int((after_s - whole) * 1e9)))
+    return RetryInfo(retry_delay=Duration(seconds=whole, nanos=int((after_s - whole) * 1e9)))
+
+
+def _milliseconds(retry: error_details_pb2.RetryInfo) -> int:
+    return int(retry.retry_delay.ToMilliseconds())

@@ -14,6 +14,7 @@ from sidebeam.worker.v1 import target_pb2, tree_pb2
 SERVICE = "sidebeam.worker.v1.TargetService"
 
 SearchCall = grpc.aio.StreamStreamCall[target_pb2.SearchRequest, target_pb2.SearchResponse]
+WriteCall = grpc.aio.UnaryStreamCall[target_pb2.WriteRequest, target_pb2.WriteResponse]
 
 
 class TargetReplica:
@@ -30,6 +31,22 @@ class TargetReplica:
             request_serializer=target_pb2.SearchRequest.SerializeToString,
             response_deserializer=target_pb2.SearchResponse.FromString,
         )
+        self._write: Callable[[target_pb2.WriteRequest], WriteCall] = link.channel.unary_stream(  # type: ignore[assignment]
+            f"/{SERVICE}/Write",
+            request_serializer=target_pb2.WriteRequest.SerializeToString,
+            response_deserializer=target_pb2.WriteResponse.FromString,
+        )
+
+    @contextmanager
+    def write(self, request: target_pb2.WriteRequest) -> Iterator[WriteCall]:
+        """One text's call, which counts as in flight, and is cancelled, if it has not ended, with the block."""
+        self.link.in_flight += 1
+        call = self._write(request)
+        try:
+            yield call
+        finally:
+            call.cancel()
+            self.link.in_flight -= 1
 
     @contextmanager
     def search(self) -> Iterator[SearchCall]:
@@ -69,6 +86,9 @@ class Replicas:
         self._replicas = replicas
         self._turn = 0
         self._changed = asyncio.Event()
+
+    def __iter__(self) -> Iterator[TargetReplica]:
+        return iter(self._replicas)
 
     def close(self) -> None:
         """End all calls that are kept open, so that no worker waits for them when it is stopped."""

@@ -51,6 +51,7 @@ class LocalWorker:
         while True:
             seen, started = self.link.times_up, time.monotonic()
             code = await self._live()
+            self.link.exits += 1
             if self.link.times_up == 0 and self._is_hopeless(code, failures + 1):
                 return
             stable = self.link.times_up > seen and time.monotonic() - started >= self._config.stable_after_s

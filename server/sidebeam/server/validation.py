@@ -11,14 +11,13 @@ import numpy.typing as npt
 from sidebeam.bundle import Defaults, PromptBuilder
 from sidebeam.catalog import Catalog
 from sidebeam.server.config import LimitsConfig
+from sidebeam.server.findings import SHOWN, Findings, PromptRules, check_enum, check_temperature
 from sidebeam.server.violation import Violation
 from sidebeam.v1 import recommendation_pb2 as pb
 
 Ints = npt.NDArray[np.int64]
 
-SHOWN = 3  # bad values of one field that are named; the rest are counted
 CONTEXTS = ("history", "prompt", "tokens")
-TEMPERATURES = (1e-3, 1e3)  # beyond, nothing but rounding errors changes
 NO_ITEMS = np.zeros(0, np.int64)
 
 
@@ -33,19 +32,21 @@ class Rules:
     vocab_size: int
     max_prompt_tokens: int
 
+    @property
+    def of_prompts(self) -> PromptRules:
+        """What a prompt is judged by."""
+        return PromptRules(
+            self.prompts.from_text, self.limits.max_prompt_chars, self.max_prompt_tokens, self.vocab_size
+        )
+
 
 @dataclass(slots=True)
-class Reading:
+class Reading(Findings):
     """A request in the server's words, as far as it could be read, and what is wrong with it."""
 
     prompt: list[int] = field(default_factory=list)
     top_k: int = 0
     excluded: Ints = field(default_factory=lambda: NO_ITEMS)  # ascending item indices without repeats
-    violations: list[Violation] = field(default_factory=list)
-
-    def refuse(self, path: str, description: str) -> None:
-        """Note a violation."""
-        self.violations.append(Violation(path, description))
 
 
 def violations(request: pb.RecommendRequest, rules: Rules) -> list[Violation]:
@@ -60,7 +61,8 @@ def read(request: pb.RecommendRequest, rules: Rules) -> Reading:
     _read_top_k(request, rules, reading)
     _read_exclusions(request, rules, reading)
     _check_draft(request.draft, rules, reading)
-    _check_enum("search", request.search, pb.Search, reading)
+    check_enum("search", request.search, pb.Search, reading)
+    check_enum("on_deadline", request.on_deadline, pb.OnDeadline, reading)
     _check_sampling(request, rules, reading)
     return reading
 
@@ -75,9 +77,9 @@ def _read_context(request: pb.RecommendRequest, rules: Rules, reading: Reading) 
     if "history" in given:
         _read_history(request.history.item_ids, rules, reading)
     if "prompt" in given:
-        _read_text(request.prompt, rules, reading)
+        reading.prompt = rules.of_prompts.of_text(request.prompt, reading)
     if "tokens" in given:
-        _read_tokens(request.tokens.token_ids, rules, reading)
+        reading.prompt = rules.of_prompts.of_tokens(request.tokens.token_ids, reading)
     if len(given) != 1 or len(reading.violations) > before:
         reading.prompt = []
 
@@ -93,28 +95,7 @@ def _read_history(item_ids: Sequence[str], rules: Rules, reading: Reading) -> No
     items = _known_items(path, item_ids, rules, reading)
     if len(items) == len(item_ids):
         reading.prompt = rules.prompts.from_items(items)  # type: ignore[arg-type]
-        _check_length("history", reading.prompt, rules, reading)
-
-
-def _read_text(prompt: str, rules: Rules, reading: Reading) -> None:
-    most = rules.limits.max_prompt_chars
-    if not 1 <= len(prompt) <= most:
-        reading.refuse("prompt", f"must have 1 to {most} characters; given {len(prompt)}")
-        return
-    reading.prompt = rules.prompts.from_text(prompt)
-    _check_length("prompt", reading.prompt, rules, reading)
-
-
-def _read_tokens(token_ids: Sequence[int], rules: Rules, reading: Reading) -> None:
-    path = "tokens.token_ids"
-    if not token_ids:
-        reading.refuse(path, "must hold at least 1 token; given 0")
-        return
-    reading.prompt = list(token_ids)
-    wrong = [f"{token} at {i}" for i, token in enumerate(reading.prompt) if token >= rules.vocab_size]
-    if wrong:
-        reading.refuse(path, f"must be below the vocabulary size of {rules.vocab_size}; given {_some(wrong)}")
-    _check_length(path, reading.prompt, rules, reading)
+        rules.of_prompts.check_length("history", reading.prompt, reading)
 
 
 def _read_top_k(request: pb.RecommendRequest, rules: Rules, reading: Reading) -> None:
@@ -144,8 +125,8 @@ def _read_exclusions(request: pb.RecommendRequest, rules: Rules, reading: Readin
 
 
 def _check_draft(draft: pb.DraftSettings, rules: Rules, reading: Reading) -> None:
-    modes_known = _check_enum("draft.mode", draft.mode, pb.DraftMode, reading)
-    _check_enum("draft.drafter", draft.drafter, pb.Drafter, reading)
+    modes_known = check_enum("draft.mode", draft.mode, pb.DraftMode, reading)
+    check_enum("draft.drafter", draft.drafter, pb.Drafter, reading)
     if modes_known and draft.mode != pb.DRAFT_MODE_EXPLICIT:
         explicit = [name for name in ("beams", "length") if draft.HasField(name)]
         explicit += ["drafter"] if draft.drafter else []
@@ -163,7 +144,7 @@ def _check_draft(draft: pb.DraftSettings, rules: Rules, reading: Reading) -> Non
 
 
 def _check_sampling(request: pb.RecommendRequest, rules: Rules, reading: Reading) -> None:
-    known = _check_enum("verification", request.verification, pb.Verification, reading)
+    known = check_enum("verification", request.verification, pb.Verification, reading)
     if request.verification != pb.VERIFICATION_RELAXED:
         if known and request.HasField("sampling"):
             reading.refuse("sampling", "may be set only with verification VERIFICATION_RELAXED")
@@ -171,24 +152,10 @@ def _check_sampling(request: pb.RecommendRequest, rules: Rules, reading: Reading
     if request.search == pb.SEARCH_EXACT:
         reading.refuse("verification", "VERIFICATION_RELAXED goes with SEARCH_BEAM only; given SEARCH_EXACT")
     sampling = request.sampling
-    lowest, highest = TEMPERATURES
-    if sampling.HasField("temperature") and not lowest <= sampling.temperature <= highest:
-        reading.refuse("sampling.temperature", f"must be {lowest:g} to {highest:g}; given {sampling.temperature:g}")
+    if sampling.HasField("temperature"):
+        check_temperature("sampling.temperature", sampling.temperature, reading)
     if 0 < sampling.top_k < reading.top_k:
         reading.refuse("sampling.top_k", f"must be 0, or at least top_k, {reading.top_k}; given {sampling.top_k}")
-
-
-def _check_enum(path: str, value: int, kind: object, reading: Reading) -> bool:
-    names: dict[str, int] = dict(kind.items())  # type: ignore[attr-defined]
-    if value in names.values():
-        return True
-    reading.refuse(path, f"must be one of {', '.join(names)}; given {value}")
-    return False
-
-
-def _check_length(path: str, prompt: Sequence[int], rules: Rules, reading: Reading) -> None:
-    if len(prompt) > rules.max_prompt_tokens:
-        reading.refuse(path, f"makes a prompt of {len(prompt)} tokens; at most {rules.max_prompt_tokens} fit")
 
 
 def _known_items(path: str, item_ids: Sequence[str], rules: Rules, reading: Reading) -> Ints:
@@ -200,11 +167,6 @@ def _known_items(path: str, item_ids: Sequence[str], rules: Rules, reading: Read
         more = f" and {len(unknown) - SHOWN} more" if len(unknown) > SHOWN else ""
         reading.refuse(path, f"must be in the catalog; unknown are {', '.join(named)}{more}")
     return items[items >= 0]
-
-
-def _some(values: list[str]) -> str:
-    more = f" and {len(values) - SHOWN} more" if len(values) > SHOWN else ""
-    return ", ".join(values[:SHOWN]) + more
 
 
 def _shortened(item_id: str, most: int = 64) -> str:

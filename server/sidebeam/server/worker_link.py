@@ -52,6 +52,8 @@ class WorkerLink:
         self.channel = grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS)
         self.in_flight = 0
         self.times_up = 0
+        self.exits = 0  # of a local worker's processes
+        self.last_info: tree_pb2.WorkerInfo | None = None  # stays when the worker is lost
         self._config = config
         self._accept = accept
         self._changed = changed
@@ -66,6 +68,11 @@ class WorkerLink:
     def is_ready(self) -> bool:
         """Whether requests may be sent."""
         return self.info is not None
+
+    @property
+    def restarts(self) -> int:
+        """How often the worker came back, or was started again."""
+        return max(self.exits, self.times_up - 1)
 
     def lose(self, seen: tree_pb2.WorkerInfo | None) -> None:
         """Take the worker for gone until it answers again, unless it is a later one than was `seen`."""
@@ -84,7 +91,7 @@ class WorkerLink:
                 continue
             self._lost.clear()
             self.times_up += 1
-            self.info = info
+            self.info = self.last_info = info
             structlog.get_logger().info(
                 "worker_up",
                 worker=self.name,

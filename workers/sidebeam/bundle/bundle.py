@@ -13,6 +13,7 @@ from typing import Any, Literal
 from sidebeam.bundle.prompt import HISTORY, PromptFormat
 
 BUNDLE_FILE = "sidebeam.toml"
+PICKLES = frozenset({".bin", ".pt", ".pth", ".pkl", ".ckpt"})
 
 KEYS: dict[str, dict[str, type]] = {
     "target": {"path": str},
@@ -86,7 +87,7 @@ class Bundle:
         if problems:
             raise BundleError(root, problems)
         bundle = cls._from_toml(root, raw)
-        problems = _bad_values(bundle) + _missing_files(bundle) or _unlike_vocabularies(bundle)
+        problems = _bad_values(bundle) + _missing_files(bundle) + _foreign_code(bundle) or _unlike_vocabularies(bundle)
         if problems:
             raise BundleError(root, problems)
         return bundle
@@ -164,8 +165,28 @@ def _missing_files(bundle: Bundle) -> list[str]:
         needed.append((folder / "config.json", part))
         weights = ("model.safetensors", "model.safetensors.index.json")
         if folder.is_dir() and not any((folder / name).is_file() for name in weights):
-            problems.append(f"{part}: {_below(bundle.root, folder)} holds no {weights[0]} (nor {weights[1]})")
+            pickles = sorted(file.name for file in folder.iterdir() if file.suffix in PICKLES)
+            known = f"; {pickles[0]} is never opened: loading it may run code" if pickles else ""
+            problems.append(f"{part}: {_below(bundle.root, folder)} holds no {weights[0]} (nor {weights[1]}){known}")
     problems += [f"{part}: {_below(bundle.root, file)} is missing" for file, part in needed if not file.is_file()]
+    return problems
+
+
+def _foreign_code(bundle: Bundle) -> list[str]:
+    """What asks for code that comes with a model. None is ever run: such a model would not be the one that is meant."""
+    models = [("target", bundle.target)] + ([("draft", bundle.draft)] if bundle.draft else [])
+    files = [(part, folder / "config.json") for part, folder in models]
+    problems = []
+    for part, file in (*files, ("tokenizer", bundle.tokenizer / "tokenizer_config.json")):
+        try:
+            asked = json.loads(file.read_text(encoding="utf-8"))["auto_map"]
+        except (OSError, ValueError, KeyError, TypeError):  # missing and unreadable files have their own words
+            continue
+        named = ", ".join(map(str, asked.values() if isinstance(asked, dict) else (asked,)))
+        problems.append(
+            f"{part}: auto_map in {_below(bundle.root, file)} asks for code of its own ({named}); "
+            "only models of transformers itself are run"
+        )
     return problems
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,11 @@ class Tokenizer:
         """Token ids, with the special tokens that the tokenizer's post-processor adds."""
         ids: list[int] = self._fast.encode(text).ids
         return ids
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """The text of token ids, without special tokens."""
+        text: str = self._fast.decode(list(tokens), skip_special_tokens=True)
+        return text
 
     def token_id(self, token: str) -> int | None:
         """Id of one token, None if the vocabulary lacks it."""

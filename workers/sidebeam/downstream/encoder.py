@@ -32,8 +32,10 @@ class TransformerEncoder:
 
     def __init__(self, folder: Path) -> None:
         try:
-            self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-            self._model: Any = AutoModel.from_pretrained(folder, local_files_only=True).eval()
+            self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+            self._model: Any = AutoModel.from_pretrained(
+                folder, local_files_only=True, use_safetensors=True, trust_remote_code=False
+            ).eval()
         except Exception as error:  # what a folder that is no model raises depends on what it lacks
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise DownstreamError(f"--encoder {folder}: cannot be opened: {reason}") from None

@@ -4,7 +4,7 @@ from sidebeam.engine.draft_model import DraftModel, DraftSession
 from sidebeam.engine.engine import Engine, EngineInfo
 from sidebeam.engine.loading import load_draft, load_target
 from sidebeam.engine.recommender import Recommender
-from sidebeam.engine.runner import EngineRunner, EngineStopped, SearchStream
+from sidebeam.engine.runner import EngineRunner, EngineStopped, EngineStream, PassEngine
 
 __all__ = [
     "DraftModel",
@@ -13,8 +13,9 @@ __all__ = [
     "EngineInfo",
     "EngineRunner",
     "EngineStopped",
+    "EngineStream",
+    "PassEngine",
     "Recommender",
-    "SearchStream",
     "load_draft",
     "load_target",
 ]

@@ -26,7 +26,7 @@ from sidebeam.search import (
     SearchRequest,
     SearchResult,
 )
-from sidebeam.search.request import Scoring
+from sidebeam.search.request import PassRecord, Scoring
 from sidebeam.search.scored_tree import Frontier
 
 Ints = npt.NDArray[np.int64]
@@ -142,6 +142,7 @@ class Engine:
         for row in rows:
             row.ticket.pass_ns += scored - packed
             row.ticket.search_ns += packed - start + time.perf_counter_ns() - scored
+        self._log(rows, total, scored, scored - packed)
         return events + self._finish(rows)
 
     def _admit(self) -> None:
@@ -216,6 +217,14 @@ class Engine:
             for beams in accepted:
                 yield ticket, beams
 
+    def _log(self, rows: list[_Row], total: int, ended_ns: int, pass_ns: int) -> None:
+        """Note the pass for each of its searches; the first one leads it."""
+        for row in rows:
+            share = row.placement.segment.rows
+            drafted = row.ticket.search.last_drafted
+            record = PassRecord(ended_ns, pass_ns, share, drafted, total, len(rows), row is rows[0])
+            row.ticket.pass_log.append(record)
+
     def _finish(self, rows: list[_Row]) -> list[tuple[Ticket, SearchEvent]]:
         ended: list[tuple[Ticket, SearchEvent]] = []
         for ticket in (row.ticket for row in rows):
@@ -236,6 +245,7 @@ class Engine:
                 pass_ns=ticket.pass_ns,
                 search_ns=ticket.search_ns,
                 advice=ticket.search.advice(self._budget(ticket), self.memory, self._load(ticket), self._draft_beams),
+                pass_log=tuple(ticket.pass_log),
             )
             ended.append((ticket, result))
             self._close(ticket)

@@ -38,8 +38,8 @@ def load_target(
     if threads is not None:
         torch.set_num_threads(threads)
     model = load_model(bundle.target, device=device, dtype=dtype, max_memory=max_memory, offload_folder=offload_folder)
-    longest = _longest_prompt(model, catalog, max_prompt_tokens)
-    packed = _packed(model, catalog, bundle.scoring, slots, longest + TREE_CELLS)
+    longest = longest_prompt(model, catalog, max_prompt_tokens)
+    packed = packed_for(model, catalog, bundle.scoring, slots, longest + TREE_CELLS)
     return Engine(packed, catalog, bundle.scoring, longest, bundle.defaults.draft_beams)
 
 
@@ -59,12 +59,13 @@ def load_draft(
     if threads is not None:
         torch.set_num_threads(threads)
     model = load_model(bundle.draft, device=device, dtype=dtype)
-    longest = _longest_prompt(model, catalog, max_prompt_tokens)
-    packed = _packed(model, catalog, bundle.scoring, slots, longest + TREE_CELLS)
+    longest = longest_prompt(model, catalog, max_prompt_tokens)
+    packed = packed_for(model, catalog, bundle.scoring, slots, longest + TREE_CELLS)
     return DraftModel(packed, catalog, bundle.scoring, longest)
 
 
-def _packed(model: Any, catalog: Catalog, scoring: Scoring, slots: int, cells: int) -> PackedModel:
+def packed_for(model: Any, catalog: Catalog, scoring: Scoring, slots: int, cells: int) -> PackedModel:
+    """A model with KV slots, whose scores are a catalog's. Raises ModelError if it does not have all the tokens."""
     alphabet = catalog.trie.alphabet.astype(np.int64)
     vocab_size = int(model.config.vocab_size)
     if alphabet[-1] >= vocab_size:
@@ -72,7 +73,8 @@ def _packed(model: Any, catalog: Catalog, scoring: Scoring, slots: int, cells: i
     return PackedModel(model, KVSlots(slots, cells), alphabet, normalise=scoring == "raw")
 
 
-def _longest_prompt(model: Any, catalog: Catalog, asked: int | None) -> int:
+def longest_prompt(model: Any, catalog: Catalog, asked: int | None) -> int:
+    """In tokens, with a SID after it. Raises ModelError if the model cannot take one that long."""
     positions = int(model.config.max_position_embeddings)
     room = positions - catalog.depth + 1  # the last SID token is never fed
     if room < 1:

@@ -7,27 +7,47 @@ import threading
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from types import TracebackType
+from typing import Any, Protocol
 
-from sidebeam.engine.engine import Engine
-from sidebeam.engine.ticket import Ticket
-from sidebeam.search import AcceptedBeams, DraftTree, SearchEvent, SearchRequest, SearchResult
+from sidebeam.search import DraftTree, DraftWanted, SearchResult
 
 
 class EngineStopped(RuntimeError):
     """The engine was closed, or a pass failed; nothing more will come."""
 
 
-class EngineRunner:
-    """Feeds one engine from one event loop. `start` and `close` belong to that loop."""
+class PassEngine(Protocol):
+    """What a runner drives: an engine of searches, of texts, or of both."""
 
-    def __init__(self, engine: Engine) -> None:
+    @property
+    def is_idle(self) -> bool:
+        """Whether a step would find nothing to do."""
+
+    def open(self, request: Any) -> Any:
+        """Start a request; returns its ticket. Raises ValueError for one that cannot be answered."""
+
+    def cancel(self, ticket: Any) -> None:
+        """Drop a request; ended ones are let be."""
+
+    def step(self, on_packed: Callable[[], None] = ...) -> list[Any]:
+        """One pass. Returns (ticket, event) in order."""
+
+
+class EngineRunner:
+    """Feeds one engine from one event loop. `start` and `close` belong to that loop.
+
+    A stream ends with an event of one of the types `last`.
+    """
+
+    def __init__(self, engine: PassEngine, last: tuple[type, ...] = (SearchResult,)) -> None:
         self.engine = engine
+        self.last = last
         self._commands: deque[Callable[[], None]] = deque()
         self._wake = threading.Event()
         self._closing = False
         self._failure: BaseException | None = None
-        self._streams: dict[Ticket, SearchStream] = {}
-        self._events: list[tuple[Ticket, SearchEvent]] = []  # not handed over yet
+        self._streams: dict[Any, EngineStream] = {}  # by ticket
+        self._events: list[tuple[Any, Any]] = []  # ticket and event, not handed over yet
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._run, name="target-passes", daemon=True)
 
@@ -43,14 +63,14 @@ class EngineRunner:
         if self._thread.is_alive():
             self._thread.join()
 
-    def search(self, request: SearchRequest, result_only: bool = False) -> SearchStream:
-        """A stream of the search's events, of `result_only` without accepted beams.
+    def stream(self, request: Any, result_only: bool = False) -> EngineStream:
+        """A stream of a request's events, with `result_only` of the last one and what asks for an answer.
 
         Raises EngineStopped if no pass will run any more.
         """
         if self._closing or self._failure is not None:
             raise EngineStopped("the engine has stopped") from self._failure
-        return SearchStream(self, request, result_only)
+        return EngineStream(self, request, result_only)
 
     def _submit(self, command: Callable[[], None]) -> None:
         self._commands.append(command)
@@ -76,17 +96,17 @@ class EngineRunner:
 
     def _flush(self) -> None:
         events, self._events = self._events, []
-        posts: list[tuple[SearchStream, SearchEvent | BaseException | None]] = []
+        posts: list[tuple[EngineStream, Any]] = []
         for ticket, event in events:
             stream = self._streams.get(ticket)
-            if stream is None or (stream.result_only and isinstance(event, AcceptedBeams)):
+            if stream is None or (stream.result_only and not isinstance(event, (*self.last, DraftWanted))):
                 continue
-            if isinstance(event, SearchResult):
+            if isinstance(event, self.last):
                 del self._streams[ticket]
             posts.append((stream, event))
         self._post(posts)
 
-    def _post(self, posts: list[tuple[SearchStream, SearchEvent | BaseException | None]]) -> None:
+    def _post(self, posts: list[tuple[EngineStream, Any]]) -> None:
         """Hand events over with one wake-up of the loop."""
         loop = self._loop
         if not posts or loop is None or loop.is_closed():
@@ -98,7 +118,7 @@ class EngineRunner:
 
         loop.call_soon_threadsafe(put)
 
-    def _open(self, stream: SearchStream) -> None:
+    def _open(self, stream: EngineStream) -> None:
         try:
             stream._ticket = self.engine.open(stream.request)
         except ValueError as error:
@@ -106,27 +126,27 @@ class EngineRunner:
             return
         self._streams[stream._ticket] = stream
 
-    def _cancel(self, stream: SearchStream) -> None:
+    def _cancel(self, stream: EngineStream) -> None:
         if stream._ticket is not None:
             self._streams.pop(stream._ticket, None)
             self.engine.cancel(stream._ticket)
 
 
-class SearchStream:
-    """One search: `async with` opens and ends it, `async for` yields its events, the SearchResult last.
+class EngineStream:
+    """One search or text: `async with` opens and ends it, `async for` yields its events, the result last.
 
     Leaving the block early cancels: the rows leave the next pass and the KV slot is freed.
     """
 
-    def __init__(self, runner: EngineRunner, request: SearchRequest, result_only: bool) -> None:
+    def __init__(self, runner: EngineRunner, request: Any, result_only: bool) -> None:
         self.request = request
         self.result_only = result_only
         self._runner = runner
-        self._events: asyncio.Queue[SearchEvent | BaseException | None] = asyncio.Queue()
-        self._ticket: Ticket | None = None
+        self._events: asyncio.Queue[Any] = asyncio.Queue()
+        self._ticket: Any = None
         self._ended = False
 
-    async def __aenter__(self) -> SearchStream:
+    async def __aenter__(self) -> EngineStream:
         self._runner._submit(lambda: self._runner._open(self))
         return self
 
@@ -137,15 +157,16 @@ class SearchStream:
             self._runner._submit(lambda: self._runner._cancel(self))
 
     def draft(self, tree: DraftTree | None) -> None:
-        """Answer a DraftWanted; None: nothing to offer."""
+        """Answer a search's DraftWanted; None: nothing to offer."""
+        engine: Any = self._runner.engine
 
         def answer() -> None:
             if self._ticket is not None:
-                self._runner.engine.draft(self._ticket, tree)
+                engine.draft(self._ticket, tree)
 
         self._runner._submit(answer)
 
-    async def __aiter__(self) -> AsyncIterator[SearchEvent]:
+    async def __aiter__(self) -> AsyncIterator[Any]:
         while not self._ended:
             event = await self._events.get()
             if event is None:
@@ -154,5 +175,5 @@ class SearchStream:
             if isinstance(event, BaseException):
                 self._ended = True
                 raise event
-            self._ended = isinstance(event, SearchResult)
+            self._ended = isinstance(event, self._runner.last)
             yield event

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from sidebeam.engine.cells import Cells
 from sidebeam.search import Search, SearchRequest
+from sidebeam.search.request import PassRecord
 
 
 @dataclass(slots=True, eq=False)
@@ -22,3 +23,4 @@ class Ticket:
     pass_ns: int = 0
     search_ns: int = 0
     depths: list[int] = field(default_factory=list)  # accepted by each pass
+    pass_log: list[PassRecord] = field(default_factory=list)

@@ -84,7 +84,7 @@ def _prompt_problems(
             f"prompt.max_history: {bundle.prompt.max_history} items make {len(tokens)} tokens; the target "
             f"takes {longest}"
         )
-    library = AutoTokenizer.from_pretrained(bundle.tokenizer, local_files_only=True)
+    library = AutoTokenizer.from_pretrained(bundle.tokenizer, local_files_only=True, trust_remote_code=False)
     text = bundle.prompt.template.replace("{history}", "".join(prompts.spell(catalog.sid_of(0))))
     if list(library(text)["input_ids"]) != tokenizer.encode(text):
         problems.append(

@@ -29,7 +29,12 @@ class GenerateBaseline:
     def load(cls, path: Path, catalog: Catalog, device: str = "cpu", dtype: str = "float32") -> GenerateBaseline:
         """Load the target's folder with the library's own attention."""
         model = AutoModelForCausalLM.from_pretrained(
-            path, attn_implementation="sdpa", dtype=getattr(torch, dtype), local_files_only=True, use_safetensors=True
+            path,
+            attn_implementation="sdpa",
+            dtype=getattr(torch, dtype),
+            local_files_only=True,
+            use_safetensors=True,
+            trust_remote_code=False,
         )
         model.generation_config.max_length = None  # the length is set by max_new_tokens alone
         return cls(model.eval().to(device), catalog)

@@ -127,6 +127,11 @@ class Pools:
         return self._manifest.eos
 
     @property
+    def version(self) -> str:
+        """Of what sessions see: it differs whenever that does."""
+        return f"{self._manifest.generation}.{self._end}"
+
+    @property
     def fingerprint(self) -> str:
         """Of the tokenizer."""
         return self._manifest.fingerprint
@@ -168,6 +173,11 @@ class Pools:
     def text(self, entity: str) -> Ints | None:
         """An entity's tokens, None if it has no text."""
         return self._state.everybody.find(entity)
+
+    def group_of(self, entity: str) -> str | None:
+        """The group that holds an entity's text, None if there is none."""
+        groups = self._state.groups
+        return next((name for name, pool in groups.items() if pool.find(entity) is not None), None)
 
     def count(self, tokens: npt.ArrayLike, group: str | None = None) -> int:
         """How often tokens stand one after another in the global pool, or in a group's."""

@@ -37,7 +37,8 @@ def configure(log_format: str, level: str, process: str) -> None:
     structlog.configure(
         processors=[*shared, *last],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        # One write for each line: `print` makes two where Python is unbuffered, and processes share this stream.
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
     foreign = logging.StreamHandler(sys.stderr)

@@ -48,6 +48,7 @@ def load_model(
             attn_implementation=ATTENTION,
             local_files_only=True,
             use_safetensors=True,
+            trust_remote_code=False,
         ).eval()
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise ModelError(f"{path.name}: cannot be loaded: {error}") from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -100,6 +100,18 @@ class DraftAdvice:
     length: int
 
 
+class PassRecord(NamedTuple):
+    """One pass as one search saw it; a tuple, for one is made for every search of every pass."""
+
+    ended_ns: int  # time.perf_counter_ns
+    pass_ns: int
+    rows: int  # of this search
+    drafted: int  # those that a drafter proposed
+    batch_rows: int  # of all searches together
+    batch_searches: int
+    leads: bool  # exactly one search speaks for each pass
+
+
 @dataclass(frozen=True, slots=True)
 class SearchResult:
     """The answer and what it cost. Times are nanoseconds.
@@ -119,6 +131,7 @@ class SearchResult:
     pass_ns: int
     search_ns: int
     advice: DraftAdvice
+    pass_log: tuple[PassRecord, ...]  # [passes]
 
     @property
     def drafted(self) -> int:

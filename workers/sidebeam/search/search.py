@@ -77,6 +77,11 @@ class Search:
         """Levels of the draft that came with the request."""
         return len(self._model_drafter.levels(self.tree, np.array([ROOT]))) if self.request.tree is not None else 0
 
+    @property
+    def last_drafted(self) -> int:
+        """Drafted nodes that `rows` returned last."""
+        return len(self._drafted[-1])
+
     def drafted_by_depth(self) -> tuple[Ints, Ints]:
         """Drafted nodes of each depth from 1 on, and those of them that the answer needed.  # [L - 1] each"""
         nodes = np.concatenate([NONE, *self._drafted])

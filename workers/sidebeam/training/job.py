@@ -99,7 +99,7 @@ class Job:
         lesson = teach(bundle)
         vocabulary = Vocabulary.open(bundle.tokenizer)
         train, valid = lesson.samples or job._sequences(ItemPrompts(Items.open(self.items), vocabulary, prompt))
-        config = AutoConfig.from_pretrained(bundle.target, local_files_only=True)
+        config = AutoConfig.from_pretrained(bundle.target, local_files_only=True, trust_remote_code=False)
         model = fresh_model(
             self.shape,
             vocabulary,

@@ -53,7 +53,9 @@ def tvd_kd(bundle: Bundle, alpha: float = DISTILLED) -> Lesson:
 def open_target(folder: Path) -> PreTrainedModel:
     """A target to be asked while a draft is trained. Raises `TrainingError` if there is none in `folder`."""
     try:
-        model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True)
+        model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+            folder, local_files_only=True, use_safetensors=True, trust_remote_code=False
+        )
     except (OSError, ValueError) as error:
         raise TrainingError(f"{folder}: the target cannot be opened: {error}") from None
     return model

@@ -19,6 +19,9 @@ def worker_parser(program: str, summary: str) -> argparse.ArgumentParser:
     parser.add_argument(
         "--listen", required=True, metavar="ADDRESS", help="unix:/path on one host, HOST:PORT between hosts"
     )
+    parser.add_argument(
+        "--pools", type=Path, metavar="DIR", help="earlier texts, to draft from and to add to; default: the bundle's"
+    )
     parser.add_argument("--threads", type=_positive, default=os.cpu_count() or 1, metavar="N", help="compute threads")
     parser.add_argument("--slots", type=_positive, default=16, metavar="N", help="requests that hold KV at once")
     parser.add_argument("--device", default="cpu", metavar="DEVICE", help="cpu, cuda, cuda:1, ...")
@@ -32,6 +35,7 @@ def worker_parser(program: str, summary: str) -> argparse.ArgumentParser:
     parser.add_argument("--name", default=program, metavar="NAME", help="what the logs call this process")
     parser.add_argument("--nice", type=int, default=0, metavar="N", help="added to the scheduling niceness")
     parser.add_argument("--lifeline", action="store_true", help="exit when standard input ends, so with the parent")
+    parser.add_argument("--traces", default="", metavar="URL", help="an OTLP collector, http://HOST:PORT")
     parser.add_argument("--log-format", choices=FORMATS, default="auto", help="default: %(default)s")
     parser.add_argument("--log-level", choices=LEVELS, default="info", help="default: %(default)s")
     return parser

@@ -1,4 +1,4 @@
-"""The draft's gRPC service: prompts and accepted beams in, token trees out."""
+"""The draft's gRPC service: prompts and accepted beams in, token trees out; finished texts in, for the pools."""
 
 from __future__ import annotations
 
@@ -14,33 +14,52 @@ from sidebeam.engine import DraftModel, DraftSession
 from sidebeam.search import Width
 from sidebeam.worker.v1 import draft_pb2, draft_pb2_grpc, tree_pb2
 from sidebeam.workers import wire
+from sidebeam.workers.identity import Identity
+from sidebeam.workers.pool_keeper import PoolKeeper
+from sidebeam.workers.work_log import WorkLog
 
 Context = grpc.aio.ServicerContext[Any, draft_pb2.ProposeResponse]
 
 
 class DraftServicer(draft_pb2_grpc.DraftServiceServicer):
-    """Serves one draft model, which only the one thread of `executor` touches."""
+    """Serves one draft model, which only the one thread of `executor` touches, and pools; either may be None."""
 
-    def __init__(self, draft: DraftModel, executor: ThreadPoolExecutor) -> None:
+    def __init__(
+        self,
+        draft: DraftModel | None,
+        executor: ThreadPoolExecutor,
+        keeper: PoolKeeper | None,
+        identity: Identity,
+        work_log: WorkLog,
+    ) -> None:
         self._draft = draft
         self._executor = executor
+        self._keeper = keeper
+        self._identity = identity
+        self._work_log = work_log
 
     async def Describe(self, request: tree_pb2.DescribeRequest, context: Any) -> tree_pb2.DescribeResponse:  # noqa: N802
         """What is loaded."""
-        draft = self._draft
-        return tree_pb2.DescribeResponse(
-            info=tree_pb2.WorkerInfo(
-                catalog_version=draft.catalog.version,
-                vocab_size=draft.vocab_size,
-                max_prompt_tokens=draft.max_prompt_tokens,
-                slots=draft.model.slots.slots,
-                kv_bytes=draft.model.slots.nbytes,
-            )
+        texts = None if self._keeper is None else tree_pb2.TextInfo(tokenizer=self._keeper.fingerprint)
+        identity = self._identity
+        info = tree_pb2.WorkerInfo(
+            texts=texts, version=identity.version, runtime=identity.runtime, device=identity.device
         )
+        draft = self._draft
+        if draft is not None:
+            info.catalog_version = draft.catalog.version
+            info.vocab_size = draft.vocab_size
+            info.max_prompt_tokens = draft.max_prompt_tokens
+            info.slots = draft.model.slots.slots
+            info.kv_bytes = draft.model.slots.nbytes
+        return tree_pb2.DescribeResponse(info=info)
 
     async def Propose(self, requests: Any, context: Context) -> None:  # noqa: N802
         """One session: the first message opens it, each one is answered by a tree."""
-        seat = Seat(self._draft)
+        if self._draft is None:
+            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "this worker has no draft model")
+            return
+        seat = Seat(self._draft, self._work_log)
         loop = asyncio.get_running_loop()
         try:
             while (message := await context.read()) is not grpc.aio.EOF:
@@ -56,12 +75,24 @@ class DraftServicer(draft_pb2_grpc.DraftServiceServicer):
         finally:
             self._executor.submit(seat.leave)
 
+    async def Learn(self, request: draft_pb2.LearnRequest, context: Any) -> draft_pb2.LearnResponse:  # noqa: N802
+        """Queue a finished text."""
+        if self._keeper is None:
+            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "this worker has no pools")
+        elif not request.entity_id or not request.tokens:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "entity_id and tokens must not be empty")
+        else:
+            self._keeper.learn(request)
+        return draft_pb2.LearnResponse()
+
 
 class Seat:
     """One caller's session. Only the model's thread calls these, in order, so leaving always comes last."""
 
-    def __init__(self, draft: DraftModel) -> None:
+    def __init__(self, draft: DraftModel, work_log: WorkLog) -> None:
         self._draft = draft
+        self._work_log = work_log
+        self._request_id = self._traceparent = ""
         self._session: DraftSession | None = None
 
     def propose(self, message: draft_pb2.ProposeRequest) -> draft_pb2.ProposeResponse | None:
@@ -69,6 +100,7 @@ class Seat:
         started = time.perf_counter_ns()
         catalog = self._draft.catalog
         if self._session is None:
+            self._request_id, self._traceparent = message.request_id, message.traceparent
             excluded = wire.excluded_leaves(message.excluded_leaves, catalog)
             self._session = self._draft.open(np.array(message.prompt, np.int64), excluded)
             if self._session is None:
@@ -77,7 +109,9 @@ class Seat:
         width = Width(message.beams, message.top_k, wire.sampling(message))
         drafted = self._session.propose(start, width, message.length)
         tree = wire.token_tree(drafted.nodes, drafted.log_probs, catalog)
-        return draft_pb2.ProposeResponse(tree=tree, draft_ns=time.perf_counter_ns() - started)
+        ended = time.perf_counter_ns()
+        self._work_log.drafted(self._request_id, self._traceparent, (started, ended), len(drafted.nodes))
+        return draft_pb2.ProposeResponse(tree=tree, draft_ns=ended - started)
 
     def leave(self) -> None:
         """Free the KV slot."""

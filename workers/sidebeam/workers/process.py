@@ -8,8 +8,9 @@ import gc
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,6 +18,7 @@ import grpc
 import structlog
 
 from sidebeam.logs import configure
+from sidebeam.tracing import Tracing, TracingError, open_tracing
 
 UNFIT = 2  # exit code: bundle, model or flags do not fit; starting again cannot help
 STOP_GRACE_S = 1.0  # the front has drained its requests before it stops a worker
@@ -51,6 +53,24 @@ def load(work: Callable[[], T], thread: ThreadPoolExecutor) -> T:
     except Exception as error:
         structlog.get_logger().exception("worker_failed")
         raise SystemExit(1) from error
+
+
+@contextmanager
+def traced(args: argparse.Namespace) -> Iterator[Tracing | None]:
+    """This process's tracing, if its flags ask for it; what is left is sent when the block ends.
+
+    Raises SystemExit, after a word in the log, if there can be none.
+    """
+    try:
+        tracing = open_tracing(args.traces, args.name, 1.0)  # the front decides: it says what belongs to which trace
+    except TracingError as error:
+        structlog.get_logger().error("worker_unfit", reason=str(error))
+        raise SystemExit(UNFIT) from error
+    try:
+        yield tracing
+    finally:
+        if tracing is not None:
+            tracing.close()
 
 
 def serve(listen: str, register: Register) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -13,12 +14,13 @@ from typing import TYPE_CHECKING
 
 import grpc
 
-from sidebeam.bundle import Bundle, Tokenizer, open_catalog
+from sidebeam.bundle import Bundle
 from sidebeam.workers.arguments import memory_plan, worker_parser
-from sidebeam.workers.process import load, prepare, serve
+from sidebeam.workers.process import load, prepare, serve, traced
 
 if TYPE_CHECKING:
-    from sidebeam.engine import Engine
+    from sidebeam.workers.target_model import TargetModel
+    from sidebeam.workers.text_desk import TextDesk
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -40,19 +42,29 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(args: argparse.Namespace) -> int:
     from sidebeam.engine import EngineRunner
+    from sidebeam.search import SearchResult
+    from sidebeam.texts import TextResult
     from sidebeam.worker.v1 import target_pb2_grpc
+    from sidebeam.workers.identity import Identity
     from sidebeam.workers.target_servicer import TargetServicer
+    from sidebeam.workers.work_log import WorkLog
 
     with ExitStack() as stack:
+        tracing = stack.enter_context(traced(args))
         offload = args.max_memory and stack.enter_context(tempfile.TemporaryDirectory(prefix="sidebeam-offload-"))
         # A thread that once computed in parallel keeps its team of threads, and OpenMP's teams are fast only while
         # they are no more than the cores. So this thread loads, measures and ends; the runner's alone remains.
         with ThreadPoolExecutor(max_workers=1) as loading:
-            runner = EngineRunner(load(lambda: _warm_engine(args, Path(offload) if offload else None), loading))
+            model, desk = load(lambda: _warm_model(args, Path(offload) if offload else None), loading)
+        runner = EngineRunner(model.engine, (SearchResult, TextResult))
+        tasks = set()
 
         def register(server: grpc.aio.Server, fail: Callable[[], None]) -> None:
             runner.start()
-            servicer = TargetServicer(runner, args.draft_wait_ms / 1000, fail)
+            if desk is not None and desk.shelf is not None:
+                tasks.add(asyncio.create_task(desk.shelf.watch()))
+            identity, log = Identity.on(args.device), WorkLog(tracing)
+            servicer = TargetServicer(runner, model, desk, args.draft_wait_ms / 1000, fail, identity, log)
             target_pb2_grpc.add_TargetServiceServicer_to_server(servicer, server)  # type: ignore[no-untyped-call]
 
         code = serve(args.listen, register)
@@ -60,14 +72,16 @@ def _run(args: argparse.Namespace) -> int:
         return code
 
 
-def _warm_engine(args: argparse.Namespace, offload: Path | None) -> Engine:
-    from sidebeam.engine import load_target
+def _warm_model(args: argparse.Namespace, offload: Path | None) -> tuple[TargetModel, TextDesk | None]:
+    from sidebeam.knowledge.tokenizer import tokenizer_fingerprint
+    from sidebeam.knowledge.warm_up import warm_up
+    from sidebeam.workers.pool_shelf import PoolShelf
+    from sidebeam.workers.target_model import TargetModel
+    from sidebeam.workers.text_desk import TextDesk
 
     bundle = Bundle.open(args.bundle)
-    catalog = open_catalog(bundle, Tokenizer.open(bundle.tokenizer))
-    engine = load_target(
+    model = TargetModel.load(
         bundle,
-        catalog,
         device=args.device,
         dtype=args.dtype,
         threads=args.threads,
@@ -76,8 +90,16 @@ def _warm_engine(args: argparse.Namespace, offload: Path | None) -> Engine:
         max_memory=args.max_memory,
         offload_folder=offload,
     )
-    engine.warm_up()
-    return engine
+    if model.writer is None or bundle.texts is None:
+        return model, None
+    fingerprint = tokenizer_fingerprint(bundle.tokenizer)
+    folder = args.pools or bundle.texts.pools
+    if folder is None:
+        return model, TextDesk(model.writer, None, fingerprint)
+    warm_up()
+    shelf = PoolShelf(folder, fingerprint)
+    shelf.look()
+    return model, TextDesk(model.writer, shelf, fingerprint)
 
 
 if __name__ == "__main__":

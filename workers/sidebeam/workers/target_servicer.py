@@ -3,33 +3,56 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import grpc
 import structlog
 
 from sidebeam.catalog import Catalog
-from sidebeam.engine import EngineRunner, EngineStopped, SearchStream
-from sidebeam.search.request import AcceptedBeams, DraftWanted
+from sidebeam.engine import EngineRunner, EngineStopped, EngineStream
+from sidebeam.search.request import AcceptedBeams, DraftWanted, SearchResult
 from sidebeam.worker.v1 import target_pb2, target_pb2_grpc, tree_pb2
 from sidebeam.workers import wire
+from sidebeam.workers.identity import Identity
+from sidebeam.workers.target_model import TargetModel
+from sidebeam.workers.text_desk import TextDesk
+from sidebeam.workers.work_log import WorkLog
 
 Context = grpc.aio.ServicerContext[Any, target_pb2.SearchResponse]
 
 
 class TargetServicer(target_pb2_grpc.TargetServiceServicer):
-    """Serves one engine. `draft_wait_s` bounds the wait for each draft asked for; `fail` ends the process."""
+    """Serves what `model` does, whose engine `runner` drives; `desk` is there if it writes texts.
 
-    def __init__(self, runner: EngineRunner, draft_wait_s: float, fail: Callable[[], None]) -> None:
+    `draft_wait_s` bounds the wait for each draft asked for; `fail` ends the process.
+    """
+
+    def __init__(
+        self,
+        runner: EngineRunner,
+        model: TargetModel,
+        desk: TextDesk | None,
+        draft_wait_s: float,
+        fail: Callable[[], None],
+        identity: Identity,
+        work_log: WorkLog,
+    ) -> None:
         self._runner = runner
-        self._catalog: Catalog = runner.engine.catalog
+        self._model = model
+        self._searches = model.searches
+        self._desk = desk
         self._draft_wait_s = draft_wait_s
         self._fail = fail
+        self._identity = identity
+        self._work_log = work_log
 
     async def Describe(self, request: tree_pb2.DescribeRequest, context: Any) -> tree_pb2.DescribeResponse:  # noqa: N802
         """What is loaded, and how fast it is."""
-        info = self._runner.engine.describe()
+        info = self._model.describe()
         return tree_pb2.DescribeResponse(
             info=tree_pb2.WorkerInfo(
                 catalog_version=info.catalog_version,
@@ -39,6 +62,10 @@ class TargetServicer(target_pb2_grpc.TargetServiceServicer):
                 kv_bytes=info.kv_bytes,
                 curve_rows=[rows for rows, _ in info.curve],
                 curve_ns=[ns for _, ns in info.curve],
+                version=self._identity.version,
+                runtime=self._identity.runtime,
+                device=self._identity.device,
+                texts=None if self._desk is None else self._desk.describe(),
             )
         )
 
@@ -48,34 +75,61 @@ class TargetServicer(target_pb2_grpc.TargetServiceServicer):
         if first is grpc.aio.EOF or first.WhichOneof("step") != "open":
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the first message must open a search")
         opening = first.open
-        if opening.catalog_version != self._catalog.version:
+        ours = "" if self._searches is None else self._searches.catalog.version
+        if self._searches is None or opening.catalog_version != ours:
             await context.abort(
                 grpc.StatusCode.FAILED_PRECONDITION,
-                f"catalog_version is {opening.catalog_version!r}; this worker has {self._catalog.version!r}",
+                f"catalog_version is {opening.catalog_version!r}; this worker has {ours!r}",
             )
+        catalog = self._searches.catalog
+        note = partial(self._work_log.searched, opening, time.perf_counter_ns())
+        async with (
+            self._errors(opening.request_id, context),
+            self._runner.stream(wire.search_request(opening, catalog), opening.result_only) as stream,
+        ):
+            await self._relay(stream, catalog, context, note)
+
+    async def Write(self, request: target_pb2.WriteRequest, context: Any) -> None:  # noqa: N802
+        """One text. A cancelled call leaves the stream's block, and with it the engine."""
+        if self._desk is None:
+            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "this worker's bundle has no [texts]")
+            return
+        async with self._errors(request.request_id, context):
+            text = self._desk.open(request)
+            async with self._runner.stream(text.request, request.result_only) as stream:
+                async for event in stream:
+                    await context.write(text.response(event))
+
+    @asynccontextmanager
+    async def _errors(self, request_id: str, context: Any) -> AsyncIterator[None]:
+        """End the call as its error says."""
         try:
-            async with self._runner.search(wire.search_request(opening, self._catalog), opening.result_only) as stream:
-                await self._relay(stream, context)
+            yield
         except EngineStopped as error:
-            structlog.get_logger().error("engine_stopped", request_id=opening.request_id, exc_info=error)
+            structlog.get_logger().error("engine_stopped", request_id=request_id, exc_info=error)
             self._fail()
             await context.abort(grpc.StatusCode.UNAVAILABLE, "the engine has stopped")
         except ValueError as error:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
 
-    async def _relay(self, stream: SearchStream, context: Context) -> None:
+    async def _relay(
+        self, stream: EngineStream, catalog: Catalog, context: Context, note: Callable[[SearchResult], None]
+    ) -> None:
         answers = DraftAnswers(context)
         try:
             async for event in stream:
                 if isinstance(event, AcceptedBeams):
-                    if event.depth < self._catalog.depth:  # the last beams are the result, which comes with them
+                    if event.depth < catalog.depth:  # the last beams are the result, which comes with them
                         await context.write(wire.accepted_beams(event))
                 elif isinstance(event, DraftWanted):
-                    await context.write(wire.draft_wanted(event, self._catalog))
+                    await context.write(wire.draft_wanted(event, catalog))
                     tree = await answers.next(self._draft_wait_s)
-                    stream.draft(None if tree is None else wire.hint(tree, self._catalog))
+                    stream.draft(None if tree is None else wire.hint(tree, catalog))
                 else:
-                    await context.write(wire.search_result(event))
+                    try:
+                        await context.write(wire.search_result(event))
+                    finally:  # a caller that has the result ends the call, however far it is here
+                        note(event)
         finally:
             answers.close()
 

@@ -165,5 +165,18 @@ def search_result(result: SearchResult) -> target_pb2.SearchResponse:
             pass_ns=result.pass_ns,
             search_ns=result.search_ns,
             advice=target_pb2.DraftAdvice(beams=advice.beams, length=advice.length),
+            drafted_by_depth=result.drafted_by_depth,
+            accepted_by_depth=result.accepted_by_depth,
+            pass_log=[
+                target_pb2.Pass(
+                    pass_ns=each.pass_ns,
+                    rows=each.rows,
+                    drafted=each.drafted,
+                    batch_rows=each.batch_rows,
+                    batch_searches=each.batch_searches,
+                    leads=each.leads,
+                )
+                for each in result.pass_log
+            ],
         )
     )

@@ -1,0 +1,144 @@
+"""What a request may hold, and what a caller sees of an error inside."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from dataclasses import replace
+
+import grpc
+import pytest
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+from structlog.testing import capture_logs
+
+from sidebeam.bundle import Bundle, PromptBuilder, Tokenizer, open_catalog
+from sidebeam.server.config import LimitsConfig
+from sidebeam.server.error_interceptor import ErrorInterceptor
+from sidebeam.server.validation import Rules, violations
+from sidebeam.v1 import recommendation_pb2 as pb
+from sidebeam.worker.v1 import target_pb2_grpc, tree_pb2
+
+GOOD = pb.RecommendRequest(history=pb.ItemHistory(item_ids=["i1", "i2"]))
+SECRET = "/srv/secret/model.bin: no such tensor"
+
+
+def test_metadata_over_the_limit_is_refused(caller):
+    assert list(caller.stub.Recommend(GOOD, metadata=(("x-note", "a" * 12_000),), timeout=20))[-1].final.items
+    for _ in range(20):  # never at random
+        with pytest.raises(grpc.RpcError) as caught:
+            list(caller.stub.Recommend(GOOD, metadata=(("x-note", "a" * 17_000),), timeout=20))
+        assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert "metadata size exceeds" in caught.value.details()
+
+
+def test_a_million_tokens_are_refused_by_their_number_alone(caller):
+    error = caller.error(tokens=pb.TokenPrompt(token_ids=[99] * 1_000_000))
+    bad_request = error_details_pb2.BadRequest()
+    assert rpc_status.from_call(error).details[0].Unpack(bad_request)
+    assert [each.field for each in bad_request.field_violations] == ["tokens.token_ids"]
+    assert "makes a prompt of 1000000 tokens; at most" in error.details()
+
+
+@pytest.mark.parametrize(
+    ("limits", "request_", "field", "said"),
+    [
+        ({"max_history_items": 1}, GOOD, "history.item_ids", "must name at most 1 items; given 2"),
+        (
+            {"max_excluded_items": 1},
+            pb.RecommendRequest(excluded_item_ids=["i1", "i2"]),
+            "excluded_item_ids",
+            "at most 1",
+        ),
+        ({"max_prompt_chars": 3}, pb.RecommendRequest(prompt="four"), "prompt", "must have 1 to 3 characters; given 4"),
+        ({"max_top_k": 4}, pb.RecommendRequest(top_k=5), "top_k", "must be at most 4; given 5"),
+        (
+            {"max_draft_beams": 2},
+            pb.RecommendRequest(draft=pb.DraftSettings(mode=pb.DRAFT_MODE_EXPLICIT, beams=3)),
+            "draft.beams",
+            "must be 1 to 2 draft beams; given 3",
+        ),
+    ],
+)
+def test_limits_of_the_settings_are_those_of_requests(tiny_bundle, limits, request_, field, said):
+    bundle = Bundle.open(tiny_bundle)
+    tokenizer = Tokenizer.open(bundle.tokenizer)
+    catalog = open_catalog(bundle, tokenizer)
+    prompts = PromptBuilder(bundle.prompt, tokenizer, catalog)
+    rules = Rules(catalog, prompts, bundle.defaults, LimitsConfig(**limits), vocab_size=27, max_prompt_tokens=61)
+    found = {each.field: each.description for each in violations(request_, rules)}
+    assert said in found[field]
+    assert field not in {each.field for each in violations(request_, replace(rules, limits=LimitsConfig()))}
+
+
+async def test_no_kind_of_call_tells_what_is_inside():
+    async def fail(request, context):
+        raise ValueError(SECRET)
+
+    methods = {"Unary": grpc.unary_unary_rpc_method_handler(fail), "Stream": grpc.unary_stream_rpc_method_handler(fail)}
+    server = grpc.aio.server(interceptors=[ErrorInterceptor()])
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("sidebeam.test", methods),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    with capture_logs() as logs:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            for call in (
+                channel.unary_unary("/sidebeam.test/Unary")(b""),
+                channel.unary_stream("/sidebeam.test/Stream")(b""),
+            ):
+                with pytest.raises(grpc.aio.AioRpcError) as caught:
+                    await (call if isinstance(call, grpc.aio.UnaryUnaryCall) else call.read())
+                assert caught.value.code() is grpc.StatusCode.INTERNAL
+                error_id = logs[-1]["error_id"]
+                assert caught.value.details() == f"internal error {error_id}; the server's log says more"
+    await server.stop(None)
+
+
+class Faulty(target_pb2_grpc.TargetServiceServicer):
+    """A target worker that describes itself as another does, and refuses every search in words of its own."""
+
+    def __init__(self, info: tree_pb2.WorkerInfo) -> None:
+        self._info = info
+
+    async def Describe(self, request, context):  # noqa: N802
+        return tree_pb2.DescribeResponse(info=self._info)
+
+    async def Search(self, requests, context):  # noqa: N802
+        await context.abort(grpc.StatusCode.INVALID_ARGUMENT, SECRET)
+
+
+@pytest.fixture
+def faulty(sidecar):
+    """Its address. It runs in an event loop of its own."""
+    command = sidecar.worker("target-0").cmdline()
+    with grpc.insecure_channel(command[command.index("--listen") + 1]) as channel:
+        info = target_pb2_grpc.TargetServiceStub(channel).Describe(tree_pb2.DescribeRequest(), timeout=10).info
+    started, stop = threading.Event(), threading.Event()
+    addresses = []
+
+    async def serve():
+        server = grpc.aio.server()
+        target_pb2_grpc.add_TargetServiceServicer_to_server(Faulty(info), server)
+        addresses.append(f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}")
+        await server.start()
+        started.set()
+        await asyncio.to_thread(stop.wait)
+        await server.stop(None)
+
+    thread = threading.Thread(target=asyncio.run, args=(serve(),))
+    thread.start()
+    assert started.wait(20)
+    yield addresses[0]
+    stop.set()
+    thread.join()
+
+
+def test_an_error_inside_is_told_as_an_id_and_explained_in_the_log(faulty, tiny_bundle, start, connect, wait_until):
+    with start(tiny_bundle, "--draft", "off", target__addresses=faulty) as one:
+        error = connect(one).error(history=GOOD.history)
+        assert error.code() is grpc.StatusCode.INTERNAL
+        (logged,) = one.events("request_failed")
+        assert error.details() == f"internal error {logged['error_id']}; the server's log says more"
+        assert SECRET in str(logged["exception"])
+        assert SECRET not in str(error.trailing_metadata())
+        wait_until(lambda: one.events("request_finished", code="INTERNAL", request_id=logged["request_id"]), 10)
