@@ -136,11 +136,13 @@ def test_certificates_come_from_a_secret(fronts, tmp_path):
         assert front.volume(str(path.parent))["secret"]["secretName"] == "sidebeam-tls"
 
 
-def test_a_target_worker_is_ready_when_it_listens(workers):
+def test_probes_ask_what_a_target_worker_answers(workers):
     for worker in workers:
-        for name in ("startupProbe", "readinessProbe"):
-            assert worker.spec[name]["tcpSocket"] == {"port": "worker"}
-        assert f"--listen=0.0.0.0:{worker.ports['worker']}" in worker.spec["args"]
+        port = worker.ports["worker"]
+        assert worker.spec["startupProbe"]["grpc"] == {"port": port}
+        assert worker.spec["readinessProbe"]["grpc"] == {"port": port}
+        assert worker.spec["livenessProbe"]["grpc"] == {"port": port, "service": process.LIVENESS}
+        assert f"--listen=0.0.0.0:{port}" in worker.spec["args"]
         startup = worker.spec["startupProbe"]
         assert startup["periodSeconds"] * startup["failureThreshold"] >= START_S
 
@@ -159,6 +161,12 @@ def test_only_callers_from_afar_need_a_delay(fronts, tmp_path):
     assert min(delays.values()) >= 5
 
 
+def test_only_callers_from_afar_look_for_new_pods(fronts, tmp_path):
+    ages = {front.overlay: front.settings(tmp_path).server.max_connection_age_s for front in fronts}
+    assert ages.pop("sidecar") == 0
+    assert 0 < min(ages.values())
+
+
 def test_target_workers_outlive_their_fronts_drain(fronts, workers, tmp_path):
     for worker in workers:
         (front,) = (each for each in fronts if each.overlay == worker.overlay)
@@ -172,7 +180,7 @@ def test_a_fronts_threads_fit_its_cpu_request(fronts, tmp_path):
     for front in fronts:
         config = front.settings(tmp_path)
         targets = 0 if config.target.addresses else config.target.replicas
-        assert config.target.threads > 0, "0 counts the node's cores, not the container's"
+        assert config.target.threads > 0, "0 counts the node's cores: a CPU request is no limit"
         threads = targets * config.target.threads + config.draft.threads
         resources = front.spec["resources"]
         assert threads <= quantity(resources["requests"]["cpu"])

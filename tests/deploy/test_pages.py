@@ -71,7 +71,7 @@ def read_options(args: argparse.Namespace) -> object:
     """The load test's own check of its options, without the files, which only the reader has."""
     from sidebeam.load.options import Options
 
-    return Options.read(argparse.Namespace(**(vars(args) | {"token_file": None})))
+    return Options.read(argparse.Namespace(**(vars(args) | dict.fromkeys(("token_file", "tls_ca", "tls_cert", "tls_key")))))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
@@ -92,7 +92,7 @@ def test_metrics_exist():
 
 
 def test_every_reason_of_a_refusal_is_explained_and_no_other():
-    calls = re.compile(r"\b(?:overloaded|unavailable|unauthenticated)\(\s*\"([A-Z_]+)\"")
+    calls = re.compile(r"\b(?:overloaded|unavailable|unauthenticated|_reason)\(\s*\"([A-Z_]+)\"")
     server = "".join(path.read_text() for path in (ROOT / "server" / "sidebeam" / "server").glob("*.py"))
     explained = {word for word in words((ROOT / "deploy/docs/backend.md").read_text()) if re.fullmatch("[A-Z_]+", word)}
     codes = {"INVALID_ARGUMENT", "UNAUTHENTICATED", "RESOURCE_EXHAUSTED", "UNAVAILABLE", "DEADLINE_EXCEEDED"}

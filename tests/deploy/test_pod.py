@@ -182,7 +182,9 @@ def test_a_groups_front_serves_with_a_remote_target_worker(fronts, workers, laun
     port, target_port = free_port(), free_port()
     cpu = ["--device=cpu", "--dtype=float32", '--max-memory={"cpu":"1GiB"}', "--threads=1"]
     target = launch(worker, *cpu, f"--listen=127.0.0.1:{target_port}")
-    until(lambda: listens(target_port), 90, target)
+    until(lambda: probe(worker, "startupProbe", target_port), 90, target)
+    assert probe(worker, "readinessProbe", target_port)
+    assert probe(worker, "livenessProbe", target_port)
     one = launch(
         front,
         SIDEBEAM_SERVER__LISTEN=f"127.0.0.1:{port}",
@@ -233,11 +235,6 @@ def answers(port: int) -> int:
         stub = recommendation_pb2_grpc.RecommendationServiceStub(channel)
         *_, last = stub.Recommend(pb.RecommendRequest(history=HISTORY, top_k=5), timeout=20)
         return len(last.final.items)
-
-
-def listens(port: int) -> bool:
-    with socket.socket() as caller:
-        return caller.connect_ex(("127.0.0.1", port)) == 0
 
 
 def free_port() -> int:

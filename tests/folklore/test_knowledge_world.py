@@ -192,7 +192,7 @@ def test_bad_sizes() -> None:
 
 
 def test_the_bundle_opens(tmp_path: Path, world: KnowledgeWorld) -> None:
-    """Beside `items.json` the manifest of the plan is all that a bundle needs; the model is made in another test."""
+    """The manifest of the plan is all that a bundle needs; model and pools are made in other tests."""
     from sidebeam.folklore.plan import MANIFEST
 
     world.write(tmp_path, users=2)

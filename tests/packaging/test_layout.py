@@ -11,7 +11,10 @@ import pytest
 ROOT = Path(__file__).parents[2]
 NAMESPACES = [ROOT / folder / "sidebeam" for folder in ("client", "server", "workers")]
 PACKAGES = sorted({path.parent for namespace in NAMESPACES for path in namespace.rglob("*.py")})
-LIGHT = ("client", "tls", "command", "page", "load", "server", "telemetry", "tracing", "logs", "bundle", "catalog")
+LIGHT = (
+    *("client", "tls", "command", "page", "load", "server", "telemetry"),
+    *("tracing", "logs", "cores", "bundle", "catalog"),
+)
 
 
 def test_no_folder_claims_the_namespace() -> None:

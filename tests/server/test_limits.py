@@ -15,7 +15,10 @@ from structlog.testing import capture_logs
 from sidebeam.bundle import Bundle, PromptBuilder, Tokenizer, open_catalog
 from sidebeam.server.config import LimitsConfig
 from sidebeam.server.error_interceptor import ErrorInterceptor
+from sidebeam.server.request_interceptor import RequestInterceptor
 from sidebeam.server.validation import Rules, violations
+from sidebeam.telemetry import metric
+from sidebeam.telemetry.metrics import Metrics
 from sidebeam.v1 import recommendation_pb2 as pb
 from sidebeam.worker.v1 import target_pb2_grpc, tree_pb2
 
@@ -91,6 +94,33 @@ async def test_no_kind_of_call_tells_what_is_inside():
                 assert caught.value.code() is grpc.StatusCode.INTERNAL
                 error_id = logs[-1]["error_id"]
                 assert caught.value.details() == f"internal error {error_id}; the server's log says more"
+    await server.stop(None)
+
+
+async def test_what_ends_a_call_further_in_is_logged_and_counted_by_its_own_code():
+    async def abort(request, context):
+        await context.abort(grpc.StatusCode.NOT_FOUND, "no such thing")
+
+    async def fail(request, context):
+        raise ValueError(SECRET)
+
+    metrics = Metrics()
+    methods = {name: grpc.unary_stream_rpc_method_handler(each) for name, each in (("Abort", abort), ("Fail", fail))}
+    server = grpc.aio.server(interceptors=[RequestInterceptor("sidebeam.test", metrics, None)])
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("sidebeam.test", methods),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    with capture_logs() as logs:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            for method, code in (("Abort", "NOT_FOUND"), ("Fail", "INTERNAL")):
+                with pytest.raises(grpc.aio.AioRpcError) as caught:
+                    await channel.unary_stream(f"/sidebeam.test/{method}")(b"").read()
+                assert caught.value.code().name == code
+                finished = [line for line in logs if line["event"] == "request_finished"]
+                assert finished[-1]["code"] == code
+                assert metrics.counts[metric.REQUESTS][method, code, "", ""] == 1
+    (logged,) = (line for line in logs if line["event"] == "request_failed")
+    assert caught.value.details() == f"internal error {logged['error_id']}; the server's log says more"
     await server.stop(None)
 
 

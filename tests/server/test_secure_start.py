@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sys
 
 import grpc
 import pytest
@@ -99,6 +101,20 @@ def test_workers_sockets_are_made_in_no_such_folder(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "none"))
     with pytest.raises(SocketFolderError, match="No such file or directory"), socket_folder():
         pass
+
+
+def test_what_a_killed_front_left_behind_goes_and_what_a_living_one_has_stays(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    # In a container a front has the number of its predecessor: always the first one.
+    left = [tmp_path / f"sidebeam-{number}-left" for number in (os.getpid(), gone.pid)]
+    taken = tmp_path / f"sidebeam-{os.getppid()}-taken"
+    for each in (*left, taken):
+        each.mkdir()
+        (each / "target-0.sock").touch()
+    with socket_folder() as folder:
+        assert set(tmp_path.iterdir()) == {folder, taken}
 
 
 @pytest.mark.parametrize("mode", ["600", "660", "666"])

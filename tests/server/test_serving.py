@@ -51,6 +51,24 @@ def test_health_follows_the_targets(tiny_bundle, launch, wait_until):
     wait_until(lambda: health(address, SERVICE) == STATUS.SERVING, 60)
 
 
+def test_a_connection_ends_at_its_age_and_its_calls_finish(tiny_bundle, start, wait_until):
+    with start(tiny_bundle, "--draft", "off", server__max_connection_age_s=0.5) as one:
+        states = []
+        with grpc.insecure_channel(one.address) as channel:
+            channel.subscribe(states.append, try_to_connect=True)
+            call = channel.unary_stream(
+                f"/{SERVICE}/Recommend", pb.RecommendRequest.SerializeToString, pb.RecommendResponse.FromString
+            )
+            one.worker("target-0").suspend()
+            open_call = call(pb.RecommendRequest(history=HISTORY), timeout=60)
+            wait_until(lambda: grpc.ChannelConnectivity.IDLE in states[1:], 20)  # told to go, with a call still open
+            one.worker("target-0").resume()
+            *_, last = open_call
+            assert len(last.final.items) == 5
+            *_, again = call(pb.RecommendRequest(history=HISTORY), timeout=20)
+            assert list(again.final.items) == list(last.final.items)
+
+
 def test_reflection_tells_the_service(sidecar):
     with grpc.insecure_channel(sidecar.address) as channel:
         stub = reflection_pb2_grpc.ServerReflectionStub(channel)

@@ -18,6 +18,7 @@ from sidebeam.telemetry.metric import METRICS
 from sidebeam.telemetry.metrics import Metrics
 from sidebeam.telemetry.recent import Recent
 from sidebeam.telemetry.request_record import RequestRecord
+from sidebeam.v1 import knowledge_pb2
 from sidebeam.v1 import recommendation_pb2 as pb
 from sidebeam.worker.v1 import target_pb2
 
@@ -89,6 +90,26 @@ def test_a_pass_that_others_lead_is_not_counted_again(metrics: Metrics) -> None:
     assert samples["sidebeam_pass_duration_seconds_sum", (("worker", "target-0"),)] == pytest.approx(0.005)
     assert samples["sidebeam_pass_rows_sum", ()] == 25
     assert samples["sidebeam_pass_searches_sum", ()] == 1
+
+
+def test_a_text_is_counted_by_tier(metrics: Metrics) -> None:
+    metrics.expect_texts()
+    one = RequestRecord("r-3", "Generate", arrived_ns=0, ended_ns=9 * MS)
+    tiers = [knowledge_pb2.Tier(name="entity", drafted=9, accepted=7), knowledge_pb2.Tier(name="new", drafted=2)]
+    one.summary = knowledge_pb2.Summary(token_ids=[5] * 12, passes=4, tiers=tiers)
+    for _ in range(2):
+        metrics.finished(one, "OK", "")
+    samples = scrape(metrics)
+    assert (samples["sidebeam_text_tokens_total", ()], samples["sidebeam_text_passes_total", ()]) == (24, 8)
+    kinds = ("drafted", "accepted")
+    counted = {
+        tier: [samples[f"sidebeam_text_{kind}_tokens_total", (("tier", tier),)] for kind in kinds]
+        for tier in ("request", "entity", "group", "global", "replayed", "other")
+    }
+    none = [0, 0]
+    assert counted == {
+        "request": none, "entity": [18, 14], "group": none, "global": none, "replayed": none, "other": [4, 0]
+    }  # fmt: skip
 
 
 def test_a_refusal_has_its_reason_and_no_latency(metrics: Metrics) -> None:

@@ -9,6 +9,7 @@ import threading
 
 import grpc
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from sidebeam.worker.v1 import draft_pb2, target_pb2, tree_pb2
 
@@ -104,6 +105,15 @@ def test_a_draft_gives_trees_until_its_slots_are_taken(run, tiny_bundle):
     release.set()
     assert list(holder) == []
     assert len(list(call(iter([draft_pb2.ProposeRequest(prompt=[1], beams=1, length=1)]), timeout=20))) == 1
+
+
+@pytest.mark.parametrize("kind", ["target", "draft"])
+def test_a_worker_tells_its_health(run, tiny_bundle, kind):
+    _, channel, _ = run(kind, tiny_bundle)
+    stub = health_pb2_grpc.HealthStub(channel)
+    for name in ("", "liveness"):
+        status = stub.Check(health_pb2.HealthCheckRequest(service=name), timeout=10).status
+        assert status == health_pb2.HealthCheckResponse.SERVING
 
 
 @pytest.mark.parametrize("kind", ["target", "draft"])

@@ -5,26 +5,21 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
-import signal
 import statistics
-import subprocess
 import sys
-import tempfile
-import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO, Literal, Self
+from typing import Literal
 
 from rich.console import Console, JustifyMethod
 from rich.padding import Padding
 from rich.table import Table
 
 from sidebeam.client import AsyncClient, Beams, Provisional, Recommendation, SidebeamError
+from sidebeam.command.sidecar import START_S, Sidecar, SidecarError
 from sidebeam.training.demo import PLAN, demo_cache, prepare_demo
 from sidebeam.training.error import TrainingError
 from sidebeam.training.progress import ProgressBar
@@ -37,15 +32,10 @@ SHOWN = 3  # beams and provisional items in a line
 COMPARED = 24  # users of the side-by-side comparison
 LEARN = 3  # rounds before it: a new sidecar tries drafts only to learn what they are worth on this machine
 SHORTEST = 6  # items that a shown user has bought before
-START_S, STOP_S = 60.0, 15.0  # how long the sidecar may take to serve, and to drain
 CALL_S = 30.0
 COSTS = ("passes", "rows", "drafted", "accepted")  # means of these fields of the answers
 
 Mode = Literal["auto", "off"]
-
-
-class SidecarError(Exception):
-    """The sidecar did not come up; the message ends with the last lines of its log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,58 +44,6 @@ class Customer:
 
     history: tuple[str, ...]
     bought_next: str
-
-
-@dataclass(frozen=True, slots=True)
-class Sidecar:
-    """`sidebeam serve` as a child process on a free port of this host."""
-
-    process: subprocess.Popen[str]
-    address: str
-
-    @classmethod
-    @contextmanager
-    def of(cls, bundle: Path) -> Iterator[Self]:
-        """Serves for the length of a `with` block. Raises `SidecarError` where the child ends or hangs at its start."""
-        serve = [sys.executable, "-m", "sidebeam.command.main", "serve"]
-        serve += ["--bundle", str(bundle), "--listen", "127.0.0.1:0"]
-        with (
-            tempfile.TemporaryFile() as log,
-            # A session of its own: Ctrl-C reaches this process only, which then stops the child in order.
-            subprocess.Popen(
-                serve, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True
-            ) as process,
-        ):
-            try:
-                yield cls(process, _announced(process, log))
-            finally:
-                _stop(process)
-
-
-def _announced(process: subprocess.Popen[str], log: IO[bytes]) -> str:
-    """The address that the child prints once it listens."""
-    assert process.stdout is not None
-    watchdog = threading.Timer(START_S, process.terminate)
-    watchdog.start()
-    try:
-        for line in process.stdout:
-            _, found, address = line.partition("serving on ")
-            if found:
-                return address.strip()
-    finally:
-        watchdog.cancel()
-    log.seek(0)
-    last = log.read().decode(errors="replace").strip().splitlines()[-5:]
-    raise SidecarError("\n".join(["the sidecar did not come up; the end of its log:", *last]))
-
-
-def _stop(process: subprocess.Popen[str]) -> None:
-    """Lets the child drain; one that does not end in time is killed with its workers."""
-    process.terminate()
-    try:
-        process.wait(STOP_S)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
 
 
 class Story:
@@ -204,7 +142,7 @@ def run(args: argparse.Namespace) -> int:
             asyncio.run(_show(console, sidecar.address, bundle, args.requests))
             _print_next(console, bundle, sidecar.address if args.keep_serving else None)
             if args.keep_serving:
-                _keep_serving(sidecar)
+                sidecar.keep()
     except (SidecarError, SidebeamError) as error:
         print(f"sidebeam demo: {error}", file=sys.stderr)
         return 1
@@ -263,12 +201,3 @@ def _print_next(console: Console, bundle: Path, address: str | None) -> None:
     say(f"  sidebeam recommend --address {address or '127.0.0.1:50051'} --history 12,55,9 --top-k {TOP_K}")
     say(f"  sidebeam bench recommend --bundle {bundle} --interactions {bundle / 'interactions.jsonl'}")
     say("  sidebeam train target --help      [dim]for your own items and users[/]")
-
-
-def _keep_serving(sidecar: Sidecar) -> None:
-    try:
-        print(f"Serving on {sidecar.address}; Ctrl-C stops it.", flush=True)
-        sidecar.process.wait()
-    except KeyboardInterrupt:
-        return
-    raise SidecarError(f"the sidecar ended by itself with exit code {sidecar.process.returncode}")

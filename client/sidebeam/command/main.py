@@ -32,6 +32,7 @@ SUBCOMMANDS = {
     "status": Subcommand("sidebeam.command.status", "show workers, versions, load and acceptance", ""),
     "generate": Subcommand("sidebeam.command.generate", "have a running sidecar write a text", ""),
     "demo": Subcommand("sidebeam.command.demo", "train, serve and query a small synthetic world", "all"),
+    "demo knowledge": Subcommand("sidebeam.command.knowledge_demo", "the same for texts, drafted from pools", "all"),
     "train": Subcommand("sidebeam.alignment.command", "train a target or a draft model on interactions", "workers"),
     "check": Subcommand("sidebeam.evaluation.check", "say whether a bundle can be served", "workers"),
     "load": Subcommand("sidebeam.load.command", "load-test a running sidecar", "loadtest"),

@@ -19,10 +19,12 @@ from grpc_reflection.v1alpha import reflection
 from sidebeam.bundle import Bundle, BundleError, PromptBuilder, Tokenizer, open_catalog
 from sidebeam.catalog import Catalog
 from sidebeam.knowledge.tokenizer import tokenizer_fingerprint
+from sidebeam.server import background
 from sidebeam.server.absent_service import add_absent
 from sidebeam.server.admission import Admission
 from sidebeam.server.condition import Condition
-from sidebeam.server.config import Config
+from sidebeam.server.config import Config, ServerConfig
+from sidebeam.server.decode_interceptor import DecodeInterceptor
 from sidebeam.server.error_interceptor import ErrorInterceptor
 from sidebeam.server.findings import PromptRules
 from sidebeam.server.fleet import Fleet
@@ -109,7 +111,7 @@ class Application:
             self._on_signals()
             stack.push_async_callback(server.stop, None)
             await stack.enter_async_context(self._fleet)
-            announcing = asyncio.create_task(self._announce(address))
+            announcing = background.begin("the health service", self._announce(address), self._give_up)
             stack.callback(announcing.cancel)
             await self._ended
             await self._drain(server)
@@ -122,6 +124,7 @@ class Application:
                 RequestInterceptor(RECOMMENDATION.full_name, self._metrics, self._tracing),
                 RequestInterceptor(KNOWLEDGE.full_name, self._metrics, self._tracing),
                 TenantInterceptor(self._security.identity),
+                DecodeInterceptor(),
             ],
             options=(
                 ("grpc.so_reuseport", 0),  # else a second server would take half of this one's callers
@@ -134,6 +137,7 @@ class Application:
                 ("grpc.keepalive_timeout_ms", 10_000),
                 ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
                 ("grpc.keepalive_permit_without_calls", 1),
+                *_connection_age(limits),
             ),
         )
         admission = Admission(self._config.admission, self._config.limits.max_in_flight, self._fleet.slots)
@@ -170,6 +174,7 @@ class Application:
         knowledge_pb2_grpc.add_KnowledgeServiceServicer_to_server(service, server)  # type: ignore[no-untyped-call]
         self._services.append(KNOWLEDGE.full_name)
         self._metrics.expect("Generate", "", "exact")
+        self._metrics.expect_texts()
 
     def _observe(self, admission: Admission, server: grpc.aio.Server) -> None:
         """Let metrics and status look at everything."""
@@ -296,6 +301,15 @@ class Application:
         await asyncio.sleep(limits.drain_delay_s)
         await server.stop(limits.drain_timeout_s)
         structlog.get_logger().info("drained")
+
+
+def _connection_age(settings: ServerConfig) -> tuple[tuple[str, int], ...]:
+    if not settings.max_connection_age_s:
+        return ()
+    return (
+        ("grpc.max_connection_age_ms", max(1, round(settings.max_connection_age_s * 1000))),
+        ("grpc.max_connection_age_grace_ms", round(settings.connection_grace_s * 1000)),
+    )
 
 
 def _pools(bundle: Bundle, config: Config) -> Path | None:

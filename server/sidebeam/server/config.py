@@ -40,6 +40,11 @@ class ServerConfig:
     # Who may connect to a Unix socket that is listened on: the owner alone, or its group, for a pod whose containers
     # have different users.
     socket_mode: str = _one_of("600", "600", "660", "666")
+    # After about this time a connection is ended, and its client looks up the address again; 0: never, for a sidecar's
+    # only caller is local. Behind a headless Service clients find new replicas only so.
+    max_connection_age_s: float = _within(0.0, 0.0, 86_400.0)
+    # For the calls on it to finish: twice the longest default deadline.
+    connection_grace_s: float = _within(120.0, 0.0, 86_400.0)
     # HOST:PORT where health alone is told, without TLS; empty: none. Kubernetes' probes speak no TLS.
     health_listen: str = ""
     # How often files of certificates and tenants are looked at: a changed secret comes to a pod within a minute.
@@ -77,7 +82,8 @@ class TargetConfig:
 
     # One process batches all requests; more of them pay only with more devices.
     replicas: int = _within(1, 1, 64)
-    # 0: all cores, shared among the replicas. A pass is compute-bound on a CPU.
+    # 0: all cores that this process may use (its affinity, its container's CPU limit), shared among the replicas. A
+    # pass is compute-bound on a CPU.
     threads: int = _within(0, 0, 1024)
     # Requests that hold KV at once: enough to fill a pass, little enough to bound memory.
     slots: int = _within(16, 1, 4096)

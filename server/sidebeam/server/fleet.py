@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import structlog
 
 from sidebeam.bundle import Bundle
-from sidebeam.server import draft_worker, replicas
+from sidebeam.cores import usable_cores
+from sidebeam.server import background, draft_worker, replicas
 from sidebeam.server.config import Config, DraftConfig, TargetConfig
 from sidebeam.server.draft_worker import DraftWorker
 from sidebeam.server.learner import Learner
@@ -56,7 +56,7 @@ class Fleet:
         self._changed = changed
         self._give_up = give_up
         self._vocab_size: int | None = None
-        self._threads = config.target.threads or max(1, (os.cpu_count() or 1) // config.target.replicas)
+        self._threads = config.target.threads or max(1, usable_cores() // config.target.replicas)
         self._stack = AsyncExitStack()
         self._workers: dict[str, LocalWorker] = {}
         self._links = self._target_links()
@@ -77,8 +77,8 @@ class Fleet:
             self._stack.push_async_callback(link.close)
             if worker is not None:
                 self._stack.push_async_callback(worker.stop)
-                self._spawn(worker.run())
-            self._spawn(link.watch(_ignore if worker is None else worker.kill))
+                self._spawn(f"supervision of {link.name}", worker.run())
+            self._spawn(f"watching {link.name}", link.watch(_ignore if worker is None else worker.kill))
         self._stack.callback(self.replicas.close)
         if self.learner is not None:
             self._stack.push_async_callback(self.learner.close)
@@ -105,7 +105,7 @@ class Fleet:
         target, draft = self._config.target, self._config.draft
         if target.addresses or draft.address or target.device != "cpu" or draft.device != "cpu":
             return True
-        return self._threads * target.replicas + draft.threads <= (os.cpu_count() or 1)
+        return self._threads * target.replicas + draft.threads <= usable_cores()
 
     def slots(self) -> int:
         """How many requests the target workers that are up hold at once; before any is up, what is asked of them."""
@@ -117,9 +117,8 @@ class Fleet:
         for worker in self._workers.values():
             worker.kill()
 
-    def _spawn(self, coroutine: asyncio._CoroutineLike[None]) -> None:
-        task = asyncio.create_task(coroutine)
-        self._stack.push_async_callback(_cancelled, task)
+    def _spawn(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        self._stack.push_async_callback(_cancelled, background.begin(name, work, self._give_up))
 
     def _target_links(self) -> list[WorkerLink]:
         settings = self._config.target

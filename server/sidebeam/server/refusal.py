@@ -45,6 +45,11 @@ def invalid(violations: Sequence[Violation]) -> Refusal:
     return Refusal(grpc.StatusCode.INVALID_ARGUMENT, "; ".join(map(str, violations)), [details])
 
 
+def undecodable(why: str) -> Refusal:
+    """The request's bytes are no message of its type. `why` is protobuf's word, and names the type."""
+    return Refusal(grpc.StatusCode.INVALID_ARGUMENT, f"the request cannot be decoded: {why}")
+
+
 def overloaded(reason: str, message: str, retry_after_s: float) -> Refusal:
     """There is no room now; the caller should come back later."""
     return Refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, message, [_reason(reason), _retry(retry_after_s)], reason)

@@ -12,6 +12,7 @@ import grpc
 import structlog
 from grpc_status import rpc_status
 
+from sidebeam.server import error_interceptor
 from sidebeam.server.refusal import Refusal
 from sidebeam.telemetry import request_record, request_span
 from sidebeam.telemetry.metrics import Metrics
@@ -21,6 +22,8 @@ from sidebeam.tracing import Tracing
 REQUEST_ID = "x-request-id"
 REQUEST_ID_CHARS = 128
 PUSHBACK = "grpc-retry-pushback-ms"
+
+NAMES = {code.value[0]: code.name for code in grpc.StatusCode}
 
 Handler = Callable[[Any, Any], Awaitable[None]]
 
@@ -73,13 +76,11 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):
             code = "CANCELLED"
             raise
         except grpc.aio.AbortError:
-            code = "ABORTED"
+            code = _name(context.code())
             raise
         except Exception:
             code = "INTERNAL"
-            error_id = uuid.uuid4().hex[:12]
-            self._log.exception("request_failed", error_id=error_id)
-            await context.abort(grpc.StatusCode.INTERNAL, f"internal error {error_id}; the server's log says more")
+            await error_interceptor.fail(context)
         finally:
             record.ended_ns = time.perf_counter_ns()
             self._metrics.finished(record, code, reason)
@@ -100,6 +101,11 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):
         structlog.contextvars.bind_contextvars(request_id=record.request_id, rpc=rpc)
         request_record.begin(record)
         return record
+
+
+def _name(code: grpc.StatusCode | int) -> str:
+    """A context that was aborted knows its code by number."""
+    return code.name if isinstance(code, grpc.StatusCode) else NAMES.get(code, "UNKNOWN")
 
 
 def _is_fit(value: str) -> bool:

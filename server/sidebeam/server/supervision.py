@@ -51,13 +51,14 @@ class LocalWorker:
         while True:
             seen, started = self.link.times_up, time.monotonic()
             code = await self._live()
-            self.link.exits += 1
+            self.link.exits += code is not None
             if self.link.times_up == 0 and self._is_hopeless(code, failures + 1):
                 return
             stable = self.link.times_up > seen and time.monotonic() - started >= self._config.stable_after_s
             failures = 0 if stable else failures + 1
             delay = min(self._config.restart_most_s, self._config.restart_first_s * 2 ** min(failures, 32))
-            self._log.error("worker_exited", code=code, restart_in_s=delay)
+            if code is not None:
+                self._log.error("worker_exited", code=code, restart_in_s=delay)
             await asyncio.sleep(delay)
 
     def kill(self) -> None:
@@ -81,17 +82,13 @@ class LocalWorker:
             self.kill()
             await process.wait()
 
-    async def _live(self) -> int:
-        """Start the process and wait for its end. Returns its exit code."""
-        # The child reads standard input only to notice that this process has died. What it prints goes to stderr:
-        # stdout is the front's, for scripts.
-        process = self._process = await asyncio.create_subprocess_exec(
-            *self._command,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=sys.stderr.fileno(),
-            start_new_session=True,
-            env=self._environment,
-        )
+    async def _live(self) -> int | None:
+        """Start the process and wait for its end. Returns its exit code; None if there could be no process."""
+        try:
+            process = await self._start()
+        except OSError as error:  # no memory, process or file left for it, or no interpreter: some of it may pass
+            self._log.error("worker_not_started", reason=str(error))
+            return None
         started, reminded = time.monotonic(), REMIND_S
         exited = asyncio.ensure_future(process.wait())
         try:
@@ -106,13 +103,27 @@ class LocalWorker:
         finally:
             exited.cancel()
 
-    def _is_hopeless(self, code: int, attempts: int) -> bool:
+    async def _start(self) -> asyncio.subprocess.Process:
+        """Raises OSError."""
+        # The child reads standard input only to notice that this process has died. What it prints goes to stderr:
+        # stdout is the front's, for scripts.
+        self._process = await asyncio.create_subprocess_exec(
+            *self._command,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=sys.stderr.fileno(),
+            start_new_session=True,
+            env=self._environment,
+        )
+        return self._process
+
+    def _is_hopeless(self, code: int | None, attempts: int) -> bool:
         """Whether a worker that was never ready is given up."""
         name = self.link.name
         if code == UNFIT:
             self._give_up(f"the {name} worker cannot run this bundle; its own line above says why", UNFIT)
             return True
         if self._needed and attempts >= self._config.start_attempts:
-            self._give_up(f"the {name} worker ended {attempts} times before it was ready, last with code {code}", 1)
+            how = "without a process; the log says why" if code is None else f"with code {code}"
+            self._give_up(f"the {name} worker ended {attempts} times before it was ready, last {how}", 1)
             return True
         return False

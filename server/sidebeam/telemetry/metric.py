@@ -78,6 +78,14 @@ ACCEPTED = Metric(
     "sidebeam_accepted_tokens_total", "counter", "Drafted nodes that the answer needed, by depth from 1.", ("depth",)
 )
 LATE_DRAFTS = Metric("sidebeam_late_drafts_total", "counter", "Drafts that came too late to be waited for.")
+TEXT_PASSES = Metric("sidebeam_text_passes_total", "counter", "Target passes that finished texts took part in.")
+TEXT_TOKENS = Metric("sidebeam_text_tokens_total", "counter", "Tokens of finished texts, end tokens included.")
+TEXT_DRAFTED = Metric(
+    "sidebeam_text_drafted_tokens_total", "counter", "Tokens drafted for finished texts, by where from.", ("tier",)
+)
+TEXT_ACCEPTED = Metric(
+    "sidebeam_text_accepted_tokens_total", "counter", "Those of them that are in the texts, by where from.", ("tier",)
+)
 PASS_DURATION = Metric(
     "sidebeam_pass_duration_seconds", "histogram", "Target passes, each counted once.", ("worker",), STAGE
 )
@@ -110,6 +118,10 @@ METRICS = (
     DRAFTED,
     ACCEPTED,
     LATE_DRAFTS,
+    TEXT_PASSES,
+    TEXT_TOKENS,
+    TEXT_DRAFTED,
+    TEXT_ACCEPTED,
     PASS_DURATION,
     PASS_ROWS,
     PASS_SEARCHES,

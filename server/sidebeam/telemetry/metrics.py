@@ -9,7 +9,8 @@ from sidebeam.telemetry import metric
 from sidebeam.telemetry.histogram import Histogram
 from sidebeam.telemetry.metric import Metric
 from sidebeam.telemetry.recent import Recent
-from sidebeam.telemetry.request_record import RequestRecord
+from sidebeam.telemetry.request_record import OTHER, RequestRecord
+from sidebeam.v1 import knowledge_pb2
 from sidebeam.v1 import recommendation_pb2 as pb
 from sidebeam.worker.v1 import target_pb2
 
@@ -20,6 +21,7 @@ Read = Callable[[], Iterable[Sample]]
 
 CODES = ("OK", "CANCELLED", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "INTERNAL", "UNAVAILABLE")
 REASONS = ("RATE_LIMITED", "OVERLOADED", "OUT_OF_REACH", "STARTING", "NO_TARGET", "TARGET_LOST")
+TIERS = ("request", "entity", "group", "global", "replayed")
 STAGES = ("prompt", "admission", "draft", "queue", "pass", "search")
 
 
@@ -65,6 +67,14 @@ class Metrics:
         """Show a target worker's passes."""
         self._histogram(metric.PASS_DURATION, worker)
 
+    def expect_texts(self) -> None:
+        """Show the series of texts."""
+        for each in (metric.TEXT_PASSES, metric.TEXT_TOKENS):
+            self.counts[each][()] += 0
+        for tier in TIERS:
+            self.counts[metric.TEXT_DRAFTED][tier,] += 0
+            self.counts[metric.TEXT_ACCEPTED][tier,] += 0
+
     def add(self, read: Read) -> None:
         """Let every scrape call `read`; from another thread, so it may only look."""
         self._reads.append(read)
@@ -86,6 +96,8 @@ class Metrics:
                 self._answered(record, record.final)
         if record.result is not None:
             self._searched(record.worker, record.result)
+        if record.summary is not None:
+            self._written(record.summary)
 
     def _answered(self, record: RequestRecord, final: pb.Final) -> None:
         if record.first_provisional_ns:
@@ -113,6 +125,14 @@ class Metrics:
                 self._histogram(metric.PASS_DURATION, worker).observe(each.pass_ns / 1e9)
                 self._pass_rows.observe(each.batch_rows)
                 self._pass_searches.observe(each.batch_searches)
+
+    def _written(self, summary: knowledge_pb2.Summary) -> None:
+        self.counts[metric.TEXT_PASSES][()] += summary.passes
+        self.counts[metric.TEXT_TOKENS][()] += len(summary.token_ids)
+        for tier in summary.tiers:
+            name = tier.name if tier.name in TIERS else OTHER
+            self.counts[metric.TEXT_DRAFTED][name,] += tier.drafted
+            self.counts[metric.TEXT_ACCEPTED][name,] += tier.accepted
 
     def _histogram(self, which: Metric, *labels: str) -> Histogram:
         found = self.histograms[which].get(labels)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 SUMMARY = "train a target or a draft model on user histories"
 
-ALONE, TAUGHT = "word-kd", "joint"  # objectives without and with teacher data, unless --objective names one
+ALONE, TAUGHT = "word-kd", "seq-kd"  # objectives without and with teacher data, unless --objective names one
 REFERENCE_BYTES = 1_000_000  # what AtSpeed's reference code stores for a prompt of Beauty
 
 

@@ -17,11 +17,12 @@ if TYPE_CHECKING:
 
 THREADS = 2
 
-MANIFEST = """# A bundle for knowledge: the demo's language model. `items.json` names its items for those who recommend.
+MANIFEST = """# The knowledge demo: a language model, and pools of what was told before it by another hand.
 [target]
 path = "target"
-[catalog]
-items = "items.json"
+[texts]
+pools = "pools"
+max_new_tokens = 256
 """
 
 
@@ -49,7 +50,7 @@ class FolklorePlan:
 
 
 PLAN = FolklorePlan(  # 1.2 M tokens at 6 MFLOP each: 140 CPU seconds
-    version="1",
+    version="2",
     seed=7,
     aisles=12,
     circles=24,
@@ -62,7 +63,10 @@ PLAN = FolklorePlan(  # 1.2 M tokens at 6 MFLOP each: 140 CPU seconds
 
 
 def prepare_folklore(cache_dir: Path, progress: ProgressBar, plan: FolklorePlan = PLAN) -> Path:
-    """The world's files and its language model as a bundle, made on first use."""
+    """The world's files, its language model and pools of its earlier texts as a bundle, made on first use.
+
+    Raises what training, grouping and pools raise, and `KeyboardInterrupt`; there is then no bundle.
+    """
     bundle, lock = plan.bundle(cache_dir), cache_dir / ".knowledge.lock"
     return made_once(bundle, lock, lambda folder: _fill(folder, progress, plan))
 
@@ -71,6 +75,7 @@ def _fill(folder: Path, progress: ProgressBar, plan: FolklorePlan) -> None:
     import torch
     from transformers.utils import logging
 
+    from sidebeam.folklore.earlier_texts import pool_earlier_texts
     from sidebeam.folklore.language_model import train_lm
 
     logging.disable_progress_bar()
@@ -79,4 +84,5 @@ def _fill(folder: Path, progress: ProgressBar, plan: FolklorePlan) -> None:
     world.write(folder, plan.users)
     pairs = world.pairs(plan.pupils, plan.item_rounds)
     train_lm(pairs, folder / "target", plan.model, plan.recipe, progress)
+    pool_earlier_texts(folder, plan.circles, plan.seed, progress)
     (folder / "sidebeam.toml").write_text(MANIFEST, encoding="utf-8")

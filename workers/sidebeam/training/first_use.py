@@ -12,8 +12,9 @@ from pathlib import Path
 def made_once(folder: Path, lock: Path, fill: Callable[[Path], None]) -> Path:
     """`folder`, filled by `fill` unless it is there.
 
-    The folder appears when it is complete, so a killed first use leaves nothing that a later one could trip over.
-    Two first uses at the same time: the second waits for the first, at `lock`, a file beside the folder.
+    The folder appears when it is complete, so a killed first use leaves nothing that a later one could trip over, and
+    an interrupted or failed one nothing at all. Two first uses at the same time: the second waits for the first, at
+    `lock`, a file beside the folder.
     """
     if folder.is_dir():
         return folder
@@ -23,8 +24,12 @@ def made_once(folder: Path, lock: Path, fill: Callable[[Path], None]) -> Path:
             partial = folder.parent / f".{folder.name}.partial"
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir()
-            fill(partial)
-            partial.rename(folder)
+            try:
+                fill(partial)
+                partial.rename(folder)
+            except BaseException:  # Ctrl-C, too
+                shutil.rmtree(partial, ignore_errors=True)
+                raise
     return folder
 
 

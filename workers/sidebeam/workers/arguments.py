@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from pathlib import Path
 
+from sidebeam.cores import usable_cores
 from sidebeam.logs import FORMATS, LEVELS
 
 DTYPES = ("float32", "bfloat16", "float16")
@@ -22,7 +22,7 @@ def worker_parser(program: str, summary: str) -> argparse.ArgumentParser:
     parser.add_argument(
         "--pools", type=Path, metavar="DIR", help="earlier texts, to draft from and to add to; default: the bundle's"
     )
-    parser.add_argument("--threads", type=_positive, default=os.cpu_count() or 1, metavar="N", help="compute threads")
+    parser.add_argument("--threads", type=_positive, default=usable_cores(), metavar="N", help="compute threads")
     parser.add_argument("--slots", type=_positive, default=16, metavar="N", help="requests that hold KV at once")
     parser.add_argument("--device", default="cpu", metavar="DEVICE", help="cpu, cuda, cuda:1, ...")
     parser.add_argument("--dtype", choices=DTYPES, default="float32", help="default: %(default)s")

@@ -16,6 +16,8 @@ from typing import TypeVar
 
 import grpc
 import structlog
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1._async import HealthServicer
 
 from sidebeam.logs import configure
 from sidebeam.tracing import Tracing, TracingError, open_tracing
@@ -23,6 +25,7 @@ from sidebeam.tracing import Tracing, TracingError, open_tracing
 UNFIT = 2  # exit code: bundle, model or flags do not fit; starting again cannot help
 STOP_GRACE_S = 1.0  # the front has drained its requests before it stops a worker
 MAX_MESSAGE_BYTES = 64 << 20  # a million excluded leaves take 4 MB; the front bounds what callers may send
+LIVENESS = "liveness"  # what the front's health service calls the process alone, too
 
 T = TypeVar("T")
 
@@ -98,6 +101,7 @@ async def _serve(listen: str, register: Register) -> int:
     )
     server = grpc.aio.server(options=options)
     register(server, fail)
+    health = await _healthy(server)
     log = structlog.get_logger()
     try:
         _bind(server, listen)
@@ -108,9 +112,19 @@ async def _serve(listen: str, register: Register) -> int:
     gc.freeze()  # the model's objects never become garbage: keep the collector from walking them
     log.info("worker_ready", address=listen)
     await stop.wait()
+    await health.enter_graceful_shutdown()
     await server.stop(STOP_GRACE_S)
     log.info("worker_stopped")
     return 1 if failed else 0
+
+
+async def _healthy(server: grpc.aio.Server) -> HealthServicer:
+    """Tell Kubernetes' probes. A worker listens only once its model is loaded and warm, so it serves from the start."""
+    health = HealthServicer()
+    for name in ("", LIVENESS):
+        await health.set(name, health_pb2.HealthCheckResponse.SERVING)
+    health_pb2_grpc.add_HealthServicer_to_server(health, server)
+    return health
 
 
 def _bind(server: grpc.aio.Server, listen: str) -> None:

@@ -25,7 +25,12 @@ class GreedyBaseline:
     def load(cls, path: Path, ends: Sequence[int], device: str, dtype: str) -> GreedyBaseline:
         """The target's folder, with the library's own attention; `ends` are the end tokens."""
         model = AutoModelForCausalLM.from_pretrained(
-            path, attn_implementation="sdpa", dtype=getattr(torch, dtype), local_files_only=True, use_safetensors=True
+            path,
+            attn_implementation="sdpa",
+            dtype=getattr(torch, dtype),
+            local_files_only=True,
+            trust_remote_code=False,
+            use_safetensors=True,
         )
         model.generation_config.max_length = None  # the length is set by max_new_tokens alone
         return cls(model.eval().to(device), ends)
