@@ -55,10 +55,9 @@ REFLECT = Method(
     streams_requests=True,
     streams_responses=True,
 )
-NOWHERE = Method("/sidebeam.v1.NoService/None", pb.RecommendRequest, frozenset({"UNIMPLEMENTED", "RESOURCE_EXHAUSTED"}))
-UNFILLED = Method(
-    "/sidebeam.v1.RecommendationService/Other", pb.RecommendRequest, frozenset({"UNIMPLEMENTED", "RESOURCE_EXHAUSTED"})
-)
+ABSENT = frozenset({"UNIMPLEMENTED", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED", "CANCELLED"})
+NOWHERE = Method("/sidebeam.v1.NoService/None", pb.RecommendRequest, ABSENT)
+UNFILLED = Method("/sidebeam.v1.RecommendationService/Other", pb.RecommendRequest, ABSENT)
 
 GOOD: dict[Method, list[Message]] = {
     RECOMMEND: [

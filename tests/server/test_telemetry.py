@@ -88,6 +88,7 @@ def test_one_id_goes_through_all_processes(observed, connect, wait_until):
     (line,) = observed.events("request_finished", request_id="order-78")
     assert (line["process"], line["worker"], line["attempts"]) == ("front", "target-0", 1)
     assert (line["search"], line["verification"], line["passes"]) == ("beam", "strict", final.passes)
+    wait_until(lambda: observed.events("search_finished", request_id="order-78"), 5)
     (searched,) = observed.events("search_finished", request_id="order-78")
     assert (searched["process"], searched["passes"]) == ("target-0", final.passes)
     drafted = observed.events("draft_finished", request_id="order-78")

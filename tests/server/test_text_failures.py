@@ -60,7 +60,14 @@ def broken_off(sidecar, caller, **fields):
     return [first, *call]
 
 
-@pytest.mark.parametrize("fields", [EXACT, SAMPLED, {**EXACT, "draft": OFF}], ids=["exact", "sampled", "undrafted"])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        pytest.param(EXACT, id="exact"),
+        pytest.param(SAMPLED, id="sampled", marks=pytest.mark.slow),
+        pytest.param({**EXACT, "draft": OFF}, id="undrafted", marks=pytest.mark.slow),
+    ],
+)
 def test_a_text_outlives_its_target_worker_and_repeats_nothing(fresh, connect, fields):
     caller = connect(fresh)
     whole = caller.text(**fields)
@@ -75,6 +82,7 @@ def test_a_text_outlives_its_target_worker_and_repeats_nothing(fresh, connect, f
     assert summary.passes <= len(whole.token_ids) - replayed.accepted + 1  # one pass brought it back to where it was
 
 
+@pytest.mark.slow
 def test_a_relaxed_text_outlives_its_target_worker_with_its_whole_audit(fresh, connect, wait_until):
     caller = connect(fresh)
     taught = caller.text(prompt=PROMPT, entity_id="u1", learn=True, verification=kb.TEXT_VERIFICATION_SAMPLED,

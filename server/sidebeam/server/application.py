@@ -13,7 +13,6 @@ from pathlib import Path
 import grpc
 import structlog
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_health.v1._async import HealthServicer
 from grpc_reflection.v1alpha import reflection
 
 from sidebeam.bundle import Bundle, BundleError, PromptBuilder, Tokenizer, open_catalog
@@ -29,6 +28,7 @@ from sidebeam.server.error_interceptor import ErrorInterceptor
 from sidebeam.server.findings import PromptRules
 from sidebeam.server.fleet import Fleet
 from sidebeam.server.guesses import Guesses
+from sidebeam.server.health_service import HealthService
 from sidebeam.server.knowledge_service import KnowledgeService
 from sidebeam.server.listening import ListenError, listen
 from sidebeam.server.loop import Loop
@@ -80,7 +80,7 @@ class Application:
         self._services: list[str] = []  # of the bundle's, by their full names
         self._metrics = Metrics()
         self._tracing = tracing
-        self._health = HealthServicer()
+        self._health = HealthService()
         self._state_changed = asyncio.Event()
         self._draining = False
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -277,9 +277,8 @@ class Application:
 
     async def _publish(self) -> None:
         serving = self._fleet.replicas.any_ready and not self._draining
-        for name in ("", *self._services):
-            await self._health.set(name, STATES.SERVING if serving else STATES.NOT_SERVING)
-        await self._health.set(LIVENESS, STATES.SERVING)
+        self._health.set(("", *self._services), STATES.SERVING if serving else STATES.NOT_SERVING)
+        self._health.set((LIVENESS,), STATES.SERVING)
 
     def _on_signals(self) -> None:
         loop = asyncio.get_running_loop()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 MARGIN_S = 0.05
 MARGIN_SHARE = 0.1  # at most this share of it
+UNREAD_S = 1.0  # beyond it: whoever has not read an answer by then, no longer keeps others waiting
 
 
 def margin_s(remaining: float) -> float:

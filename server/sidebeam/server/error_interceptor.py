@@ -30,11 +30,14 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
 def _told(inner: Behaviour) -> Behaviour:
     async def told(request: Any, context: Any) -> Any:
         try:
-            return await inner(request, context)
-        except Refusal as error:
-            await context.abort_with_status(rpc_status.to_status(error.status))
+            try:
+                return await inner(request, context)
+            except Refusal as error:
+                await context.abort_with_status(rpc_status.to_status(error.status))
         except (asyncio.CancelledError, grpc.aio.AbortError):
             raise
+        except grpc.aio.InternalError as error:  # nothing could be sent, not even this: the caller is gone
+            raise asyncio.CancelledError from error
         except Exception:
             await fail(context)
 

@@ -81,6 +81,11 @@ def too_late(message: str) -> Refusal:
     return Refusal(grpc.StatusCode.DEADLINE_EXCEEDED, message)
 
 
+def unread() -> Refusal:
+    """The caller does not read what it is sent."""
+    return too_late("the answer was not read within the deadline")
+
+
 def _reason(reason: str) -> error_details_pb2.ErrorInfo:
     return error_details_pb2.ErrorInfo(reason=reason, domain=DOMAIN)
 

@@ -78,6 +78,9 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):
         except grpc.aio.AbortError:
             code = _name(context.code())
             raise
+        except grpc.aio.InternalError as error:  # nothing could be sent: the caller went away without a word
+            code = "CANCELLED"
+            raise asyncio.CancelledError from error
         except Exception:
             code = "INTERNAL"
             await error_interceptor.fail(context)
