@@ -67,7 +67,7 @@ def test_a_first_use_makes_a_whole_bundle_once(tmp_path: Path, bar: ProgressBar)
     assert prepare_folklore(tmp_path, bar, TINY) == path
     assert (path / "target" / "model.safetensors").stat().st_mtime_ns == written
     assert sorted(each.name for each in tmp_path.iterdir()) == [".knowledge.lock", "knowledge-tiny"]
-    assert not [each for each in path.rglob("*") if each.name.startswith(".")]
+    assert [str(each.relative_to(path)) for each in path.rglob(".*")] == ["pools/.lock"]
 
 
 def test_a_prepared_world_opens_without_torch(tmp_path: Path) -> None:

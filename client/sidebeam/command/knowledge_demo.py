@@ -27,7 +27,7 @@ from sidebeam.training.progress import ProgressBar
 
 SUMMARY = "train a small language model, and have texts about users and items written, drafted from earlier ones"
 
-COMPARED, OTHERS = 12, 12  # users, and as many items
+COMPARED = 8  # users, and as many items; others in the same number are asked about before
 NEWCOMERS = 4  # a stream of random numbers that no other customers come from
 PAUSE_S = 0.3
 
@@ -46,15 +46,23 @@ def run(args: argparse.Namespace) -> int:
     return demo(Console(highlight=False), demo_cache(), PLAN, args.requests, keep_serving=args.keep_serving)
 
 
-def demo(console: Console, cache: Path, plan: FolklorePlan, requests: int, *, keep_serving: bool = False) -> int:
-    """The demo on a world and a model of `plan`, kept in `cache`."""
+def demo(
+    console: Console,
+    cache: Path,
+    plan: FolklorePlan,
+    requests: int,
+    *,
+    compared: int = COMPARED,
+    keep_serving: bool = False,
+) -> int:
+    """The demo on a world and a model of `plan`, kept in `cache`; `compared` users and as many items make the table."""
     try:
         bundle = _prepared(console, cache, plan)
         # Texts that are learned here go into a copy: the kept pools stay what they are said to be.
         with tempfile.TemporaryDirectory(prefix="sidebeam-demo-") as copy:
             pools = shutil.copytree(bundle / "pools", Path(copy) / "pools")
             with Sidecar.of(bundle, "--pools", str(pools)) as sidecar:
-                asyncio.run(_show(console, sidecar.address, bundle, plan, requests))
+                asyncio.run(_show(console, sidecar.address, bundle, plan, requests, compared))
                 _print_next(console, bundle, sidecar.address if keep_serving else None)
                 if keep_serving:
                     sidecar.keep()
@@ -70,8 +78,8 @@ def _prepared(console: Console, cache: Path, plan: FolklorePlan) -> Path:
         return bundle
     console.print(
         "First use: a made-up shop, its customers, and a language model of a million\n"
-        "weights that learns to tell of both. Three minutes on two idle cores, then the\n"
-        f"first text; kept in {cache}.",
+        "weights that learns to tell of both. Some three minutes on two idle cores, many\n"
+        f"more on busy ones; then the first text. Kept in\n{cache}.",
         soft_wrap=True,
     )
     started = time.monotonic()
@@ -81,9 +89,9 @@ def _prepared(console: Console, cache: Path, plan: FolklorePlan) -> Path:
     return bundle
 
 
-async def _show(console: Console, address: str, bundle: Path, plan: FolklorePlan, requests: int) -> None:
-    users = Cast.of(bundle, "users", shown=(requests + 1) // 2, compared=COMPARED, others=OTHERS)
-    items = Cast.of(bundle, "items", shown=requests // 2, compared=COMPARED, others=OTHERS)
+async def _show(console: Console, address: str, bundle: Path, plan: FolklorePlan, requests: int, compared: int) -> None:
+    users = Cast.of(bundle, "users", shown=(requests + 1) // 2, compared=compared, others=compared)
+    items = Cast.of(bundle, "items", shown=requests // 2, compared=compared, others=compared)
     async with AsyncClient(address) as client:
         await client.wait_until_ready(START_S)
         _introduce(console, address, bundle)
@@ -93,7 +101,10 @@ async def _show(console: Console, address: str, bundle: Path, plan: FolklorePlan
             await asyncio.sleep(PAUSE_S)
             await story.subject(f"{number + 1} of {requests}: {kind}", cast.shown[number // 2])
         await story.newcomer(*_newcomer(plan))
-        text_comparison.show(console, await text_comparison.compare(client, (users, items)))
+        console.print("\nNow others, in all three ways, for a table.")
+        with ProgressBar() as bar:
+            found = await text_comparison.compare(client, (users, items), bar)
+        text_comparison.show(console, found)
 
 
 def _introduce(console: Console, address: str, bundle: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from textwrap import fill
 
 from rich.console import Console
@@ -58,16 +57,16 @@ class KnowledgeStory:
     async def newcomer(self, earlier: Subject, now: Subject) -> None:
         """A user of whom no text is known is told of, learned, and told of again with a longer list."""
         self._headline("A newcomer, of whom the pools know no text")
+        before = await self._client.generate(**request(now))
         self._asked(earlier)
         self._step("Now with learn: the pools take the finished text in.")
         first = await self._written(TextArguments(**request(earlier), learn=True))
-        before = await self._client.generate(**request(replace(now, entity="")))
         waited = await self._learned(first.pools_version)
         if waited is None:
             self._say(f"    the pools have not learned it within {LEARNED_S:.0f} s", "bold red")
             return
         self._say(f"    learned {waited:.1f} s later", "bold")
-        self._step('Then the customer buys on, and the text is written anew: "entity" is the one just learned.')
+        self._step('Then the customer buys on, and is told of anew; "entity" is the text just learned.')
         self._asked(now)
         after = await self._written(request(now))
         self._say(f"    asked before it was learned, this text took {before.passes} passes, now {after.passes}", "bold")
@@ -111,7 +110,7 @@ class KnowledgeStory:
         said = "the same words in the end" if text.text == plain.text else "other words than greedy decoding's"
         self._say(
             f"    audit: {len(text.relaxed)} traded{rest}; {by_the_rule(text)} within the rule; "
-            f"{text.divergence:.2f} nats in all;\n    {said}",
+            f"{text.divergence:.2f} nats in all; {said}",
             "bold",
         )
 
@@ -125,8 +124,7 @@ class KnowledgeStory:
             self._say(f"    {text.draft_note}", "red")
 
     def _asked(self, subject: Subject) -> None:
-        width = min(self._console.width, WIDTH)
-        self._say(fill(subject.prompt, width, initial_indent="  ", subsequent_indent="  "), "italic")
+        self._say(f"  {subject.prompt}", "italic")
 
     def _headline(self, title: str) -> None:
         self._console.print()
@@ -136,4 +134,6 @@ class KnowledgeStory:
         self._say(f"  {what}", "cyan")
 
     def _say(self, what: str, style: str = "") -> None:
-        self._console.print(what, style=style, markup=False)
+        indent = " " * (len(what) - len(what.lstrip()))
+        width = min(self._console.width, WIDTH)
+        self._console.print(fill(what, width, subsequent_indent=indent), style=style, markup=False, soft_wrap=True)

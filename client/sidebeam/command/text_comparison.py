@@ -14,9 +14,10 @@ from rich.table import Table
 from sidebeam.client import AsyncClient, Text, TextArguments
 from sidebeam.command.knowledge_story import RULE, by_the_rule, request
 from sidebeam.command.subject import Cast, Subject
+from sidebeam.training.progress import ProgressBar
 
-Arm = Literal["no drafts", "pools", "pools, relaxed"]
-ARMS: tuple[Arm, ...] = ("no drafts", "pools", "pools, relaxed")
+Arm = Literal["none", "pools", "relaxed"]  # of these, relaxed texts are drafted from pools, too
+ARMS: tuple[Arm, ...] = ("none", "pools", "relaxed")
 
 
 @dataclass(slots=True)
@@ -44,13 +45,15 @@ class Arms:
         return sum(a.tokens == b.tokens for a, b in zip(self.texts[arm], self.texts[ARMS[0]], strict=True))
 
 
-async def compare(client: AsyncClient, casts: Sequence[Cast]) -> dict[str, Arms]:
+async def compare(client: AsyncClient, casts: Sequence[Cast], bar: ProgressBar) -> dict[str, Arms]:
     """By kind. A new sidecar first writes about others: it tries drafts to learn what they are worth here."""
-    found = {}
+    found: dict[str, Arms] = {}
+    bar.begin("texts for the table", sum(len(cast.others) + len(cast.compared) for cast in casts))
     for cast in casts:
         for subject in cast.others:
             for arm in ARMS[1:]:
                 await client.generate(**_arguments(subject, arm))
+            bar.advance(1, "a second")
         arms = Arms()
         for turn, subject in enumerate(cast.compared):
             first = turn % len(ARMS)
@@ -58,6 +61,7 @@ async def compare(client: AsyncClient, casts: Sequence[Cast]) -> dict[str, Arms]
                 started = time.perf_counter()
                 arms.texts[arm].append(await client.generate(**_arguments(subject, arm)))
                 arms.ms[arm].append((time.perf_counter() - started) * 1e3)
+            bar.advance(1, "a second")
         found[cast.kind] = arms
     return found
 
@@ -85,6 +89,6 @@ def show(console: Console, found: Mapping[str, Arms]) -> None:
 
 
 def _arguments(subject: Subject, arm: Arm) -> TextArguments:
-    if arm == "no drafts":
+    if arm == "none":
         return TextArguments(**request(subject), draft="off")
     return request(subject) if arm == "pools" else TextArguments(**request(subject), verification=RULE)
