@@ -71,7 +71,8 @@ def read_options(args: argparse.Namespace) -> object:
     """The load test's own check of its options, without the files, which only the reader has."""
     from sidebeam.load.options import Options
 
-    return Options.read(argparse.Namespace(**(vars(args) | dict.fromkeys(("token_file", "tls_ca", "tls_cert", "tls_key")))))
+    files = dict.fromkeys(("token_file", "tls_ca", "tls_cert", "tls_key"))
+    return Options.read(argparse.Namespace(**(vars(args) | files)))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
