@@ -85,10 +85,8 @@ async def test_no_kind_of_call_tells_what_is_inside():
     await server.start()
     with capture_logs() as logs:
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-            for call in (
-                channel.unary_unary("/sidebeam.test/Unary")(b""),
-                channel.unary_stream("/sidebeam.test/Stream")(b""),
-            ):
+            for method in (channel.unary_unary("/sidebeam.test/Unary"), channel.unary_stream("/sidebeam.test/Stream")):
+                call = method(b"")
                 with pytest.raises(grpc.aio.AioRpcError) as caught:
                     await (call if isinstance(call, grpc.aio.UnaryUnaryCall) else call.read())
                 assert caught.value.code() is grpc.StatusCode.INTERNAL
