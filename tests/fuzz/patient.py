@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import urllib.request
 from dataclasses import dataclass
 from typing import Any
@@ -92,7 +93,16 @@ class Patient:
             return answer
 
     def _answer(self) -> Answer:
-        final = pb.RecommendResponse.FromString(self._sender.answer(KNOWN)).final
+        """As a good caller asks: turned away in a rush, it comes back."""
+        end = time.monotonic() + QUIET_S
+        while True:
+            try:
+                final = pb.RecommendResponse.FromString(self._sender.answer(KNOWN)).final
+                break
+            except grpc.aio.AioRpcError as error:
+                if error.code() is not grpc.StatusCode.RESOURCE_EXHAUSTED or time.monotonic() > end:
+                    raise
+                time.sleep(0.2)
         assert len(final.items) == 5
         return [(item.item_id, item.log_prob) for item in final.items]
 
