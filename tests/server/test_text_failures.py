@@ -15,6 +15,8 @@ from sidebeam.knowledge.tokenizer import tokenizer_fingerprint
 from sidebeam.v1 import knowledge_pb2 as kb
 from sidebeam.v1 import recommendation_pb2 as pb
 
+pytestmark = pytest.mark.slow  # a sidecar for nearly every test
+
 ALL = kb.TextDraftSettings(mode=pb.DRAFT_MODE_EXPLICIT)
 OFF = kb.TextDraftSettings(mode=pb.DRAFT_MODE_OFF)
 PROMPT = "red boat"

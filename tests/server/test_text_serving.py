@@ -12,6 +12,8 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from sidebeam.client import Client, ServerError
 from sidebeam.v1 import recommendation_pb2 as pb
 
+pytestmark = pytest.mark.slow  # a sidecar for nearly every test
+
 RECOMMENDATION, KNOWLEDGE = "sidebeam.v1.RecommendationService", "sidebeam.v1.KnowledgeService"
 SERVING = health_pb2.HealthCheckResponse.SERVING
 HISTORY = pb.ItemHistory(item_ids=["i3"])

@@ -10,6 +10,8 @@ from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_serv
 
 from sidebeam.v1 import recommendation_pb2 as pb
 
+pytestmark = pytest.mark.slow  # a sidecar for nearly every test
+
 EXPLICIT = pb.DraftSettings(mode=pb.DRAFT_MODE_EXPLICIT, beams=8, length=3)
 HISTORY = pb.ItemHistory(item_ids=["i3", "i17"])
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
