@@ -19,6 +19,7 @@ from sidebeam.server.service_time import ServiceTime
 PERIOD_S = 1.0
 POLL_S = 0.005
 LEAST_RETRY_S = 0.05
+FLOOR = 0.25  # of the slots, however many deadlines are missed
 HOPELESS = 2.0  # times the fastest answer: shorter deadlines are missed by an idle sidecar, too
 
 
@@ -56,8 +57,9 @@ class Admission:
 
     @property
     def permits(self) -> int:
-        """Requests that may be worked on at once."""
-        return max(1, min(self._limit.now, self._config.max_concurrent or self._slots()))
+        """Requests that may be worked on at once; short deadlines leave at least `FLOOR` of them."""
+        most = self._config.max_concurrent or self._slots()
+        return max(1, int(FLOOR * most), min(self._limit.now, most))
 
     @property
     def waiting(self) -> int:
