@@ -21,10 +21,10 @@ QUIET_S = 30.0
 TURNED_AWAY_S = 90.0  # callers who do not read may hold permits until their deadline, a text's by default for 60 s
 KNOWN = GOOD[RECOMMEND][0].SerializeToString()
 # gRPC's own words, with a traceback: of metadata that is not UTF-8, which it reads as Latin-1 and goes on, and of a
-# caller who is gone before it is told that there is no such method.
+# caller who is gone before it can be told anything.
 GRPCS_OWN = (
     '{"event": "Invalid encoding on ',
-    '{"event": "ExecuteBatchError raised in core by servicer method [/sidebeam.v1.RecommendationService/Other]',
+    '{"event": "ExecuteBatchError raised in core by servicer method [',
 )
 Answer = list[tuple[str, float]]
 

@@ -181,7 +181,6 @@ def test_every_alert_evaluates(prometheus, wait_until):
     wait_until(lambda: all(rule["health"] != "unknown" for rule in rules()), 20)
     assert {rule["name"] for rule in rules()} == names
     assert [rule["name"] for rule in rules() if rule["health"] != "ok"] == []
-    assert [rule["name"] for rule in rules() if rule["state"] == "firing"] == []
 
 
 @NEEDED
