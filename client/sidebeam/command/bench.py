@@ -86,11 +86,12 @@ def _serve(args: argparse.Namespace) -> int:
     os.environ.setdefault("OMP_NUM_THREADS", str(args.threads))
     from sidebeam.bundle import BundleError
     from sidebeam.command.serve_bench import measure, report
+    from sidebeam.command.sidecar import SidecarError
     from sidebeam.models import ModelError
 
     try:
         result = measure(args.bundle, _histories(args), args.top_k, args.clients, args.threads)
-    except (BundleError, ModelError, OSError, ValueError) as error:
+    except (BundleError, ModelError, SidecarError, OSError, ValueError) as error:
         return _refuse(error)
     print(report(result))
     _write(args.json, json.dumps(result, indent=1))
@@ -99,10 +100,11 @@ def _serve(args: argparse.Namespace) -> int:
 
 def _deadlines(args: argparse.Namespace) -> int:
     from sidebeam.command.deadline_bench import measure, report
+    from sidebeam.command.sidecar import SidecarError
 
     try:
         result = measure(args.bundle, _histories(args), args.top_k, args.seed)
-    except (OSError, ValueError) as error:
+    except (SidecarError, OSError, ValueError) as error:
         return _refuse(error)
     print(report(result))
     _write(args.json, json.dumps(result, indent=1))

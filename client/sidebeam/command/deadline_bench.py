@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from sidebeam.client import AsyncClient, Recommendation, SidebeamError
-from sidebeam.command.served import READY_S, serving
+from sidebeam.command.sidecar import START_S, Sidecar
 
 BOUNDS_MS = (1, 10, 20, 30, 50, 75, 100, 150, 200)
 FEASIBLE_MS = 30.0  # shorter ones may end with nothing
@@ -37,8 +37,8 @@ class Outcome:
 def measure(bundle: Path, histories: list[list[str]], k: int, seed: int = 0) -> dict[str, Any]:
     """Serve `bundle` in processes of its own, and ask once for each history with a deadline drawn evenly."""
     deadlines = np.random.default_rng(seed).uniform(BOUNDS_MS[0], BOUNDS_MS[-1], len(histories)).tolist()
-    with serving(bundle) as address:
-        outcomes = asyncio.run(_ask_all(address, histories, deadlines, k))
+    with Sidecar.of(bundle, "--log-level", "warning") as sidecar:
+        outcomes = asyncio.run(_ask_all(sidecar.address, histories, deadlines, k))
     return as_json(outcomes, k)
 
 
@@ -101,7 +101,7 @@ def _is_useful(outcome: Outcome, k: int) -> bool:
 
 async def _ask_all(address: str, histories: list[list[str]], deadlines_ms: Sequence[float], k: int) -> list[Outcome]:
     async with AsyncClient(address, timeout_s=60) as client:
-        await client.wait_until_ready(READY_S)
+        await client.wait_until_ready(START_S)
         for history in (histories * WARM_UP)[:WARM_UP]:
             await client.recommend(history=history, top_k=k)
         outcomes = []

@@ -13,7 +13,7 @@ import numpy as np
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from sidebeam.client import AsyncClient, Recommendation
-from sidebeam.command.served import READY_S, serving
+from sidebeam.command.sidecar import START_S, Sidecar
 from sidebeam.engine import Recommender
 from sidebeam.search import DraftSettings, SearchRequest
 
@@ -24,8 +24,8 @@ SETTLE_S = 0.01  # after a pass OpenMP threads spin for some milliseconds, on a 
 def measure(bundle: Path, histories: list[list[str]], k: int, clients: int, threads: int) -> dict[str, Any]:
     """Serve `bundle` in processes of its own and time the same histories there and here. Times in milliseconds."""
     recommender = Recommender.load(bundle, threads=threads)
-    with serving(bundle) as address:
-        return asyncio.run(_measure(address, recommender, histories, k, clients))
+    with Sidecar.of(bundle, "--log-level", "warning") as sidecar:
+        return asyncio.run(_measure(sidecar.address, recommender, histories, k, clients))
 
 
 async def _measure(
@@ -33,7 +33,7 @@ async def _measure(
 ) -> dict[str, Any]:
     async with AsyncClient(address, timeout_s=60) as client, grpc.aio.insecure_channel(address) as channel:
         health = health_pb2_grpc.HealthStub(channel)
-        await client.wait_until_ready(READY_S)
+        await client.wait_until_ready(START_S)
         for history in (histories * WARM_UP)[:WARM_UP]:
             await client.recommend(history=history, top_k=k)
             _in_process(recommender, history, k)

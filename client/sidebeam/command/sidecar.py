@@ -1,4 +1,4 @@
-"""A sidecar for a demo: `sidebeam serve` as a child that ends with the demo."""
+"""A sidecar for a demo or a benchmark: `sidebeam serve` as a child that ends with it."""
 
 from __future__ import annotations
 
