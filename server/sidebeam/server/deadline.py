@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from sidebeam.server import refusal
+
 MARGIN_S = 0.05
 MARGIN_SHARE = 0.1  # at most this share of it
 UNREAD_S = 1.0  # beyond it: whoever has not read an answer by then, no longer keeps others waiting
@@ -10,3 +16,13 @@ UNREAD_S = 1.0  # beyond it: whoever has not read an answer by then, no longer k
 def margin_s(remaining: float) -> float:
     """Of what remains of a deadline, in seconds."""
     return min(MARGIN_S, MARGIN_SHARE * remaining)
+
+
+@asynccontextmanager
+async def while_read(deadline: float) -> AsyncIterator[None]:
+    """Bound the block, which sends to a caller, by the deadline and `UNREAD_S`. Raises Refusal after that."""
+    try:
+        async with asyncio.timeout_at(deadline + UNREAD_S):
+            yield
+    except TimeoutError:
+        raise refusal.unread() from None

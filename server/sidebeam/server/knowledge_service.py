@@ -13,7 +13,7 @@ import grpc
 from sidebeam.server import refusal
 from sidebeam.server.admission import Admission
 from sidebeam.server.config import Config
-from sidebeam.server.deadline import UNREAD_S, margin_s
+from sidebeam.server.deadline import margin_s, while_read
 from sidebeam.server.text_job import TextJob
 from sidebeam.server.text_loop import TextLoop
 from sidebeam.server.text_validation import TextReading, TextRules, read
@@ -73,11 +73,8 @@ class KnowledgeService(knowledge_pb2_grpc.KnowledgeServiceServicer):
                     deadline=deadline,
                 )
                 _note(job, reading)
-                try:
-                    async with asyncio.timeout_at(deadline + UNREAD_S):
-                        record.summary = await self._loop.write(job, context.write)
-                except TimeoutError:
-                    raise refusal.unread() from None
+                async with while_read(deadline):
+                    record.summary = await self._loop.write(job, context.write)
 
     def _deadline(self, context: Any) -> float:
         """When the text must be on its way, in the event loop's time."""

@@ -13,7 +13,7 @@ import grpc
 from sidebeam.server import refusal
 from sidebeam.server.admission import Admission
 from sidebeam.server.config import Config
-from sidebeam.server.deadline import UNREAD_S, margin_s
+from sidebeam.server.deadline import margin_s, while_read
 from sidebeam.server.job import Job
 from sidebeam.server.loop import Loop
 from sidebeam.server.ranking import Ranking
@@ -71,11 +71,8 @@ class RecommendationService(recommendation_pb2_grpc.RecommendationServiceService
                     deadline=deadline,
                 )
                 _note(job)
-                try:
-                    async with asyncio.timeout_at(deadline + UNREAD_S):
-                        final = await self._loop.answer(job, record.watch(context.write))
-                except TimeoutError:
-                    raise refusal.unread() from None
+                async with while_read(deadline):
+                    final = await self._loop.answer(job, record.watch(context.write))
                 visit.is_cut_short = final.cut_short
                 visit.work_s = (final.times.pass_ns + final.times.search_ns) / 1e9
 
