@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 import yaml
 
-from sidebeam.server.config import Config
-from sidebeam.server.config_sources import load
+from sidebeam.server.config.config import Config
+from sidebeam.server.config.config_sources import load
 
 ROOT = Path(__file__).parents[2]
 OVERLAYS = ROOT / "deploy" / "kubernetes" / "overlays"

@@ -12,7 +12,7 @@ import pytest
 
 from sidebeam.server import command
 from sidebeam.server.application import LIVENESS
-from sidebeam.server.config import Config
+from sidebeam.server.config.config import Config
 from sidebeam.telemetry.metric import METRICS
 from sidebeam.workers import process
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from sidebeam.command.main import SUBCOMMANDS
-from sidebeam.server.config import Config
+from sidebeam.server.config.config import Config
 from sidebeam.telemetry.metric import METRICS
 
 ROOT = Path(__file__).parents[2]

@@ -7,7 +7,7 @@ import asyncio
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from sidebeam.server.health_service import HealthService
+from sidebeam.server.status.health_service import HealthService
 from tests.fuzz import http2
 from tests.fuzz.cases import WATCH
 

@@ -25,7 +25,8 @@ def test_no_folder_claims_the_namespace() -> None:
 
 @pytest.mark.parametrize("package", PACKAGES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_package_is_typed_and_described(package: Path) -> None:
-    assert (package / "py.typed").is_file()
+    marked = next(parent for parent in (package, *package.parents) if parent.parent in NAMESPACES)  # one for all inside
+    assert (marked / "py.typed").is_file()
     assert ast.get_docstring(ast.parse((package / "__init__.py").read_text()))
 
 
@@ -69,3 +70,29 @@ def name_of(requirement: str) -> str:
     """Return a requirement's normalised project name."""
     end = next((index for index, letter in enumerate(requirement) if letter in "=<>!~[; "), len(requirement))
     return requirement[:end].lower().replace("_", "-")
+
+
+SERVER = ROOT / "server" / "sidebeam" / "server"
+FRONT = (  # from the lowest layer to the highest; what lies in no folder is above all
+    *("refusals", "config", "lifecycle", "fleet", "security", "admission", "interception"),
+    *("recommendation", "knowledge", "status"),
+)
+
+
+def test_the_fronts_layers_import_downwards_only() -> None:
+    assert sorted(FRONT) == sorted(folder.name for folder in SERVER.iterdir() if (folder / "__init__.py").exists())
+    found = [
+        f"{path.relative_to(SERVER)} imports {upper}"
+        for place, layer in enumerate(FRONT)
+        for path in (SERVER / layer).rglob("*.py")
+        for upper in front_imports(path)
+        if upper not in FRONT[: place + 1]
+    ]
+    assert found == []
+
+
+def front_imports(path: Path) -> set[str]:
+    """Return what `path` imports of the front: names of layers, and of modules above them."""
+    nodes = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]
+    modules = [node.module.split(".") for node in nodes if node.module and not node.level]
+    return {parts[2] for parts in modules if parts[:2] == ["sidebeam", "server"] and len(parts) > 2}

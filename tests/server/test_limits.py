@@ -13,10 +13,10 @@ from grpc_status import rpc_status
 from structlog.testing import capture_logs
 
 from sidebeam.bundle import Bundle, PromptBuilder, Tokenizer, open_catalog
-from sidebeam.server.config import LimitsConfig
-from sidebeam.server.error_interceptor import ErrorInterceptor
-from sidebeam.server.request_interceptor import RequestInterceptor
-from sidebeam.server.validation import Rules, violations
+from sidebeam.server.config.config import LimitsConfig
+from sidebeam.server.interception.error_interceptor import ErrorInterceptor
+from sidebeam.server.interception.request_interceptor import RequestInterceptor
+from sidebeam.server.recommendation.validation import Rules, violations
 from sidebeam.telemetry import metric
 from sidebeam.telemetry.metrics import Metrics
 from sidebeam.v1 import recommendation_pb2 as pb

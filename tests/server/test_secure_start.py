@@ -10,10 +10,10 @@ import sys
 import grpc
 import pytest
 
-from sidebeam.server.config_sources import load
-from sidebeam.server.listening import ListenError, listen
-from sidebeam.server.security import Security
-from sidebeam.server.socket_folder import SocketFolderError, refuse_unsafe, socket_folder
+from sidebeam.server.config.config_sources import load
+from sidebeam.server.lifecycle.listening import ListenError, listen
+from sidebeam.server.lifecycle.socket_folder import SocketFolderError, refuse_unsafe, socket_folder
+from sidebeam.server.security.security import Security
 
 NOBODY = 65534
 needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can give files away")

@@ -7,7 +7,7 @@ import pytest
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
-from sidebeam.server import knowledge_service, text_validation
+from sidebeam.server.knowledge import knowledge_service, text_validation
 from sidebeam.texts import Drafting, Relaxed
 from sidebeam.texts.request import MOST_RANK
 from sidebeam.texts.request import SEEDS as ENGINE_SEEDS

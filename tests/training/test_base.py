@@ -321,6 +321,7 @@ def test_folders_that_are_no_base(
         (lambda: Plan(lora=Lora(2, 4)), "--lora needs a trained model, --base. Given: --lora 2 alone"),
         (lambda: Plan(dropout=-0.1), "--dropout must be from 0 to below 1. Given: -0.1"),
         (lambda: Plan(label_smoothing=1), "--label-smoothing must be from 0 to below 1. Given: 1"),
+        (lambda: Plan(shuffle=1.1), "--shuffle must be from 0 to 1. Given: 1.1"),
     ],
 )
 def test_bad_plans(make: Callable[[], object], says: str) -> None:

@@ -18,31 +18,31 @@ from grpc_reflection.v1alpha import reflection
 from sidebeam.bundle import Bundle, BundleError, PromptBuilder, Tokenizer, open_catalog
 from sidebeam.catalog import Catalog
 from sidebeam.knowledge.tokenizer import tokenizer_fingerprint
-from sidebeam.server import background
-from sidebeam.server.absent_service import add_absent
-from sidebeam.server.admission import Admission
-from sidebeam.server.condition import Condition
-from sidebeam.server.config import Config, ServerConfig
-from sidebeam.server.decode_interceptor import DecodeInterceptor
-from sidebeam.server.error_interceptor import ErrorInterceptor
-from sidebeam.server.findings import PromptRules
-from sidebeam.server.fleet import Fleet
-from sidebeam.server.guesses import Guesses
-from sidebeam.server.health_service import HealthService
-from sidebeam.server.knowledge_service import KnowledgeService
-from sidebeam.server.listening import ListenError, listen
-from sidebeam.server.loop import Loop
-from sidebeam.server.ranking import Ranking
-from sidebeam.server.recommendation_service import RecommendationService
-from sidebeam.server.request_interceptor import RequestInterceptor
-from sidebeam.server.security import Security
-from sidebeam.server.socket_folder import SocketFolderError, socket_folder
-from sidebeam.server.status_service import StatusService
-from sidebeam.server.tenant_interceptor import TenantInterceptor
-from sidebeam.server.tenants_file import TenantsError
-from sidebeam.server.text_loop import TextLoop
-from sidebeam.server.text_validation import TextRules
-from sidebeam.server.validation import Rules
+from sidebeam.server.admission.admission import Admission
+from sidebeam.server.config.config import Config, ServerConfig
+from sidebeam.server.fleet.fleet import Fleet
+from sidebeam.server.interception.decode_interceptor import DecodeInterceptor
+from sidebeam.server.interception.error_interceptor import ErrorInterceptor
+from sidebeam.server.interception.request_interceptor import RequestInterceptor
+from sidebeam.server.interception.tenant_interceptor import TenantInterceptor
+from sidebeam.server.knowledge.knowledge_service import KnowledgeService
+from sidebeam.server.knowledge.text_loop import TextLoop
+from sidebeam.server.knowledge.text_validation import TextRules
+from sidebeam.server.lifecycle import background
+from sidebeam.server.lifecycle.listening import ListenError, listen
+from sidebeam.server.lifecycle.socket_folder import SocketFolderError, socket_folder
+from sidebeam.server.recommendation.guesses import Guesses
+from sidebeam.server.recommendation.loop import Loop
+from sidebeam.server.recommendation.ranking import Ranking
+from sidebeam.server.recommendation.recommendation_service import RecommendationService
+from sidebeam.server.recommendation.validation import Rules
+from sidebeam.server.refusals.findings import PromptRules
+from sidebeam.server.security.security import Security
+from sidebeam.server.security.tenants_file import TenantsError
+from sidebeam.server.status.absent_service import add_absent
+from sidebeam.server.status.condition import Condition
+from sidebeam.server.status.health_service import HealthService
+from sidebeam.server.status.status_service import StatusService
 from sidebeam.telemetry.metrics import Metrics
 from sidebeam.tls import TlsError
 from sidebeam.tracing import Tracing, TracingError, open_tracing
@@ -105,7 +105,7 @@ class Application:
         async with AsyncExitStack() as stack:
             self._expose(stack)
             await self._answer_probes(stack)
-            stack.enter_context(self._security.kept())
+            stack.enter_context(self._security.kept(self._give_up))
             await server.start()
             structlog.get_logger().info("listening", address=address)
             self._on_signals()

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from sidebeam.bundle import BundleError
 from sidebeam.logs import FORMATS, LEVELS, configure
-from sidebeam.server.config import Config
-from sidebeam.server.config_sources import ConfigError, Values, dump, load
+from sidebeam.server.config.config import Config
+from sidebeam.server.config.config_sources import ConfigError, Values, dump, load
 
 SUMMARY = "Serve a bundle over gRPC, with local or remote workers."
 

@@ -36,6 +36,7 @@ def add_target(parser: argparse.ArgumentParser) -> None:
     add("--loss-on", choices=("response", "all"), default="response", help="labels: SIDs asked for, or every token")
     add("--label-smoothing", type=float, default=0.0, metavar="SHARE", help="of each label (default: 0)")
     add("--dropout", type=float, default=0.0, metavar="SHARE", help="in attention and residual branches (default: 0)")
+    add("--shuffle", type=float, default=0.0, metavar="SHARE", help="of histories, in a random order (default: 0)")
     add("--base", type=Path, default=None, metavar="DIR", help="start from this causal LM instead of a fresh one")
     add("--lora", type=int, default=None, metavar="RANK", help="train adapters and SID rows only, merged at the end")
     add("--lora-alpha", type=int, default=None, metavar="A", help="updates count A / RANK (default: twice the rank)")
@@ -67,7 +68,7 @@ def _plan(args: argparse.Namespace) -> Plan:
     if args.lora is not None:
         alpha = ALPHA_PER_RANK * args.lora if args.lora_alpha is None else args.lora_alpha
         lora = Lora(args.lora, alpha, LORA_DROPOUT if args.lora_dropout is None else args.lora_dropout)
-    return Plan(args.base, lora, args.dropout, args.label_smoothing, args.loss_on)
+    return Plan(args.base, lora, args.dropout, args.label_smoothing, args.loss_on, args.shuffle)
 
 
 def run(args: argparse.Namespace, train: Train) -> int:

@@ -76,7 +76,7 @@ class Job:
         self._check_free(folder.target)
         untrained = Untrained.of(plan, Items.open(self.items), self.prompt)
         folder.check_manifest(self.prompt, untrained.vocab_size)
-        train, valid = self._sequences(untrained.prompts, label_all=plan.loss_on == "all")
+        train, valid = self._sequences(untrained.prompts, label_all=plan.loss_on == "all", shuffle=plan.shuffle)
         model = untrained.model(self.shape, self.recipe.seed)
         checkpoint = self._checkpoint("target", untrained.settings)
         objective = NextToken(plan.label_smoothing)
@@ -127,7 +127,9 @@ class Job:
         if self.precision == "fp16" and PartialState(cpu=self.device == "cpu").device.type == "cpu":
             raise TrainingError("--precision fp16 needs an accelerator; a CPU takes no or bf16. Given: fp16")
 
-    def _sequences(self, prompts: ItemPrompts, *, label_all: bool = False) -> tuple[Sequences, Sequences]:
+    def _sequences(
+        self, prompts: ItemPrompts, *, label_all: bool = False, shuffle: float = 0.0
+    ) -> tuple[Sequences, Sequences]:
         """Training and validation sequences; validation is an even sample of the users, judged by items alone."""
         histories = read_interactions(self.interactions, prompts.items)
         cut, served = (training_windows, None) if prompts.bare else (training_samples, prompts)
@@ -137,7 +139,7 @@ class Job:
         valid = [window for history in histories for window in validation_windows(history, self.max_history)]
         stride = -(-len(valid) // MOST_VALIDATED) or 1
         return (
-            Sequences(train, prompts.sids, prompts.start, prompts=served, label_all=label_all),
+            Sequences(train, prompts.sids, prompts.start, prompts=served, label_all=label_all, shuffle=shuffle),
             Sequences(valid[::stride], prompts.sids, prompts.start, prompts=served),
         )
 

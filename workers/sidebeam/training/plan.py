@@ -35,8 +35,8 @@ class Lora:
 class Plan:
     """Without `base` a target is a fresh model; without `lora` all weights are trained.
 
-    `loss_on`: the SID that a prompt asks for, or every token of the prompt, too. Raises `TrainingError` naming a bad
-    option.
+    `loss_on`: the SID that a prompt asks for, or every token of the prompt, too. `shuffle`: the share of histories
+    whose items come in a random order. Raises `TrainingError` naming a bad option.
     """
 
     base: Path | None = None
@@ -44,11 +44,14 @@ class Plan:
     dropout: float = 0.0
     label_smoothing: float = 0.0
     loss_on: LossOn = "response"
+    shuffle: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("dropout", "label_smoothing"):
             value = getattr(self, name)
             if not 0 <= value < 1:
                 raise TrainingError(f"--{name.replace('_', '-')} must be from 0 to below 1. Given: {value}")
+        if not 0 <= self.shuffle <= 1:
+            raise TrainingError(f"--shuffle must be from 0 to 1. Given: {self.shuffle}")
         if self.lora is not None and self.base is None:
             raise TrainingError(f"--lora needs a trained model, --base. Given: --lora {self.lora.rank} alone")

@@ -85,7 +85,8 @@ class Sequences:
     """Windows as token rows: `start` tokens and all items' SIDs.
 
     With `prompts`, a row is instead the prompt for a window's history, then the SID of its one label, the last item.
-    `label_all` labels every token and not only those of labels.
+    `label_all` labels every token and not only those of labels. `shuffle` is the share of windows whose items come in
+    a new order each time: what goes together in a history is known better than what came first.
     """
 
     def __init__(
@@ -96,12 +97,14 @@ class Sequences:
         *,
         prompts: Callable[[Sequence[int]], Sequence[int]] | None = None,
         label_all: bool = False,
+        shuffle: float = 0.0,
     ) -> None:
         self._windows = windows
         self._sids = sids  # [items, L]
         self._start = np.array(start, dtype=np.int64)
         self._prompts = prompts
         self._label_all = label_all
+        self._shuffle = shuffle
 
     def __len__(self) -> int:
         return len(self._windows)
@@ -112,8 +115,11 @@ class Sequences:
         return batches_by_length(lengths, batch_size, np.random.default_rng([seed, epoch]))
 
     def collate(self, indices: Sequence[int]) -> Batch:
-        """The windows of these indices. Rows are padded on the right, where causal attention never looks."""
-        found = [self._row(self._windows[index]) for index in indices]
+        """The windows of these indices. Rows are padded on the right, where causal attention never looks.
+
+        Orders are drawn from torch's random numbers.
+        """
+        found = [self._row(self._ordered(self._windows[index])) for index in indices]
         width = max(len(tokens) for tokens, _ in found)
         rows = np.zeros((len(found), width), dtype=np.int64)
         labels = np.full_like(rows, UNLABELLED)
@@ -121,6 +127,11 @@ class Sequences:
             row[: len(tokens)] = tokens
             label[first : len(tokens)] = tokens[first:]
         return Batch(torch.from_numpy(rows[:, :-1].copy()), torch.from_numpy(labels[:, 1:].copy()))
+
+    def _ordered(self, window: Window) -> Window:
+        if not self._shuffle or torch.rand(()) >= self._shuffle:
+            return window
+        return Window(tuple(window.items[at] for at in torch.randperm(len(window.items)).tolist()), window.first_label)
 
     def _row(self, window: Window) -> tuple[npt.NDArray[np.int64], int]:
         """A window's tokens, and the place of the first labelled one."""

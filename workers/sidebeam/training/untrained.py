@@ -67,6 +67,7 @@ class Untrained:
             "dropout": plan.dropout,
             "label_smoothing": plan.label_smoothing,
             "loss_on": plan.loss_on,
+            "shuffle": plan.shuffle,
         }
 
     def model(self, shape: Shape, seed: int) -> Any:

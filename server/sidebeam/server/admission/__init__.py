@@ -1,0 +1,1 @@
+"""Which requests are let in, how many at once, and until when."""

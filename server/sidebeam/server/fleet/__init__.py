@@ -1,0 +1,1 @@
+"""Target and draft workers as the front sees them: started, watched, replaced, and called."""

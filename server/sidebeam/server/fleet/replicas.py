@@ -1,0 +1,118 @@
+"""The target workers as one: each request goes to the ready replica that has the fewest."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import grpc
+
+from sidebeam.server.fleet.worker_link import WorkerLink
+from sidebeam.worker.v1 import target_pb2, tree_pb2
+
+SERVICE = "sidebeam.worker.v1.TargetService"
+
+SearchCall = grpc.aio.StreamStreamCall[target_pb2.SearchRequest, target_pb2.SearchResponse]
+WriteCall = grpc.aio.UnaryStreamCall[target_pb2.WriteRequest, target_pb2.WriteResponse]
+
+
+class TargetReplica:
+    """One target worker.
+
+    A call is kept open that nobody has written to yet: making one costs a millisecond of the request that waits for it.
+    """
+
+    def __init__(self, link: WorkerLink) -> None:
+        self.link = link
+        self._spare: tuple[tree_pb2.WorkerInfo | None, SearchCall] | None = None
+        self._search: Callable[[], SearchCall] = link.channel.stream_stream(  # type: ignore[assignment]
+            f"/{SERVICE}/Search",
+            request_serializer=target_pb2.SearchRequest.SerializeToString,
+            response_deserializer=target_pb2.SearchResponse.FromString,
+        )
+        self._write: Callable[[target_pb2.WriteRequest], WriteCall] = link.channel.unary_stream(  # type: ignore[assignment]
+            f"/{SERVICE}/Write",
+            request_serializer=target_pb2.WriteRequest.SerializeToString,
+            response_deserializer=target_pb2.WriteResponse.FromString,
+        )
+
+    @contextmanager
+    def write(self, request: target_pb2.WriteRequest) -> Iterator[WriteCall]:
+        """One text's call, which counts as in flight, and is cancelled, if it has not ended, with the block."""
+        self.link.in_flight += 1
+        call = self._write(request)
+        try:
+            yield call
+        finally:
+            call.cancel()
+            self.link.in_flight -= 1
+
+    @contextmanager
+    def search(self) -> Iterator[SearchCall]:
+        """A call that counts as in flight, and is cancelled, if it has not ended, with the block."""
+        self.link.in_flight += 1
+        call = self._take()
+        try:
+            yield call
+        finally:
+            call.cancel()
+            self.link.in_flight -= 1
+            if self._spare is None and self.link.is_ready:
+                self._spare = self.link.info, self._search()
+
+    def close(self) -> None:
+        """End the call that is kept open."""
+        if self._spare is not None:
+            self._spare[1].cancel()
+            self._spare = None
+
+    def _take(self) -> SearchCall:
+        """The open call, unless it is of a worker that has gone since; else a new one."""
+        spare, self._spare = self._spare, None
+        if spare is None:
+            return self._search()
+        info, call = spare
+        if call.done() or info is not self.link.info:
+            call.cancel()
+            return self._search()
+        return call
+
+
+class Replicas:
+    """All target workers."""
+
+    def __init__(self, replicas: Sequence[TargetReplica]) -> None:
+        self._replicas = replicas
+        self._turn = 0
+        self._changed = asyncio.Event()
+
+    def __iter__(self) -> Iterator[TargetReplica]:
+        return iter(self._replicas)
+
+    def close(self) -> None:
+        """End all calls that are kept open, so that no worker waits for them when it is stopped."""
+        for replica in self._replicas:
+            replica.close()
+
+    @property
+    def any_ready(self) -> bool:
+        """Whether a request could be answered now."""
+        return any(replica.link.is_ready for replica in self._replicas)
+
+    def update(self) -> None:
+        """Wake those who wait for a ready replica; to be called when a link's state changes."""
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    async def acquire(self) -> TargetReplica:
+        """The ready replica with the fewest requests in flight, in turn among equals. Waits until there is one."""
+        while (replica := self._least_loaded()) is None:
+            await self._changed.wait()
+        return replica
+
+    def _least_loaded(self) -> TargetReplica | None:
+        self._turn += 1
+        n = len(self._replicas)
+        ready = [(r.link.in_flight, (i - self._turn) % n, i) for i, r in enumerate(self._replicas) if r.link.is_ready]
+        return self._replicas[min(ready)[2]] if ready else None

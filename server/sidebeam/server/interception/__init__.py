@@ -1,0 +1,1 @@
+"""What stands around every method: requests are counted, decoded, refused and answered alike."""

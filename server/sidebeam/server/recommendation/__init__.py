@@ -1,0 +1,1 @@
+"""The recommendation service, from a request's check to its final items."""

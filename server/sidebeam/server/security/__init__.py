@@ -1,0 +1,1 @@
+"""Who calls: certificates, keys and tenants, read again when their files change."""

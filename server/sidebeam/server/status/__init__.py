@@ -1,0 +1,1 @@
+"""Whether the sidecar serves, and what it is like now."""
