@@ -41,7 +41,7 @@ demo: $(INSTALLED)
 	$(BIN)/sidebeam demo
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -m 'not slow' $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m 'not slow' -n logical --dist loadfile $(PYTEST_ARGS)
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -94,7 +94,7 @@ def test_metrics_exist():
 
 def test_every_reason_of_a_refusal_is_explained_and_no_other():
     calls = re.compile(r"\b(?:overloaded|unavailable|unauthenticated|_reason)\(\s*\"([A-Z_]+)\"")
-    server = "".join(path.read_text() for path in (ROOT / "server" / "sidebeam" / "server").glob("*.py"))
+    server = "".join(path.read_text() for path in (ROOT / "server" / "sidebeam" / "server").rglob("*.py"))
     explained = {word for word in words((ROOT / "deploy/docs/backend.md").read_text()) if re.fullmatch("[A-Z_]+", word)}
     codes = {"INVALID_ARGUMENT", "UNAUTHENTICATED", "RESOURCE_EXHAUSTED", "UNAVAILABLE", "DEADLINE_EXCEEDED"}
     assert explained - codes - {"UNIMPLEMENTED", "INTERNAL"} == set(calls.findall(server))

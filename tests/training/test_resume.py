@@ -78,7 +78,7 @@ def test_resuming_a_base_with_dropout_and_accumulation(
     make_job: MakeJob, bar: ProgressBar, tmp_path: Path, lora: Lora | None
 ) -> None:
     """Random numbers are a function of the step, so a resumed run draws those of an uninterrupted one."""
-    plan = Plan(base=save_base(tmp_path / "base", "qwen2"), lora=lora, dropout=0.2, label_smoothing=0.1)
+    plan = Plan(base=save_base(tmp_path / "base", "qwen2"), lora=lora, dropout=0.2, label_smoothing=0.1, shuffle=0.5)
     job = make_job(recipe=Recipe(epochs=2, batch_size=4, accumulate=3, learning_rate=3e-3, seed=1), max_history=6)
     whole = replace(job, out=tmp_path / "whole")
     outcome = whole.train_target(bar, plan)

@@ -76,6 +76,21 @@ def test_rows_with_prompts_are_prompt_and_label() -> None:
     assert torch.equal(everything.labels, torch.tensor([[10, 11, 9, 3, 6], [11, 9, 3, 5, no]]))
 
 
+def test_shuffled_windows_hold_their_items_in_new_orders() -> None:
+    windows = [Window(tuple(range(len(SIDS))), 1)] * 40
+    found = []
+    for share in (0.0, 0.5, 1.0):
+        torch.manual_seed(7)
+        batch = Sequences(windows, SIDS, start=(1,), shuffle=share).collate(range(len(windows)))
+        tokens = torch.cat([batch.tokens, batch.labels[:, -1:]], dim=1)[:, 1:]
+        rows = tokens.view(len(windows), *SIDS.shape)  # [windows, items, L]
+        inner, labels = batch.tokens[:, 1:], batch.labels[:, :-1]
+        assert torch.equal(torch.where(labels == UNLABELLED, inner, labels), inner)
+        assert all(sorted(map(tuple, row.tolist())) == sorted(map(tuple, SIDS.tolist())) for row in rows)
+        found.append(sum(row.tolist() != SIDS.tolist() for row in rows))
+    assert found[0] == 0 < found[1] < found[2]
+
+
 def test_batches_hold_every_row_once_with_rows_of_similar_length() -> None:
     lengths = np.random.default_rng(0).integers(2, 22, size=1003)
     rows = Sequences([Window((0,) * int(length), 1) for length in lengths], SIDS, start=(1,))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ import grpc
 from google.protobuf.message import DecodeError
 from grpc_status import rpc_status
 
-from sidebeam.server.interception.guarded import KINDS, OURS, Continuation
+from sidebeam.server.interception.guarded import OURS, Continuation, Decode, wrapped
 from sidebeam.server.refusals.refusal import Refusal, undecodable
 
 
@@ -36,17 +36,13 @@ class DecodeInterceptor(grpc.aio.ServerInterceptor):
         handler: Any = await continuation(handler_call_details)
         if handler is None or handler.request_deserializer is None:
             return handler  # type: ignore[no-any-return]
-        kind = next(kind for kind in KINDS if getattr(handler, kind) is not None)
+        guard = _many if handler.request_streaming else _one
         is_ours = handler_call_details.method.startswith(OURS)
-        made: grpc.RpcMethodHandler[Any, Any] = KINDS[kind](
-            (_many if handler.request_streaming else _one)(getattr(handler, kind), is_ours),
-            request_deserializer=_tolerant(handler.request_deserializer),
-            response_serializer=handler.response_serializer,
-        )
-        return made
+        decode = _tolerant(handler.request_deserializer)
+        return wrapped(handler, lambda behaviour: guard(behaviour, is_ours), decode)
 
 
-def _tolerant(decode: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+def _tolerant(decode: Decode) -> Decode:
     def tolerant(data: bytes) -> Any:
         try:
             return decode(data)

@@ -9,6 +9,7 @@ import grpc
 
 Behaviour = Callable[[Any, Any], Awaitable[Any]]
 Wrap = Callable[[Behaviour], Behaviour]
+Decode = Callable[[bytes], Any]
 Continuation = Callable[[grpc.HandlerCallDetails], Awaitable["grpc.RpcMethodHandler[Any, Any] | None"]]
 
 OURS = "/sidebeam."
@@ -26,13 +27,18 @@ async def guarded(
     wrap: Wrap, continuation: Continuation, details: grpc.HandlerCallDetails
 ) -> grpc.RpcMethodHandler[Any, Any] | None:
     """The handler that `continuation` finds; if it is one of ours, with `wrap` around its behaviour."""
-    handler: Any = await continuation(details)
+    handler = await continuation(details)
     if handler is None or not details.method.startswith(OURS):
-        return handler  # type: ignore[no-any-return]
+        return handler
+    return wrapped(handler, wrap)
+
+
+def wrapped(handler: Any, wrap: Wrap, decode: Decode | None = None) -> grpc.RpcMethodHandler[Any, Any]:
+    """The same method with `wrap` around its behaviour and, if given, another deserializer of requests."""
     kind = next(kind for kind in KINDS if getattr(handler, kind) is not None)
     made: grpc.RpcMethodHandler[Any, Any] = KINDS[kind](
         wrap(getattr(handler, kind)),
-        request_deserializer=handler.request_deserializer,
+        request_deserializer=decode or handler.request_deserializer,
         response_serializer=handler.response_serializer,
     )
     return made
