@@ -52,7 +52,7 @@ def test_nothing_is_written_but_sockets_and_they_are_gone_at_the_end(tmpdir, tin
             with Client(address, timeout_s=20) as client:
                 assert len(client.recommend(history=["i3", "i17"]).items) == 5
             (folder,) = tmpdir.iterdir()
-            assert {file.name for file in folder.iterdir()} <= {"target-0.sock", "draft.sock"}
+            assert {file.name for file in folder.iterdir()} <= {"lock", "target-0.sock", "draft.sock"}
         finally:
             process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
-import subprocess
-import sys
 
 import grpc
 import pytest
 
 from sidebeam.server.config.config_sources import load
 from sidebeam.server.lifecycle.listening import ListenError, listen
+from sidebeam.server.lifecycle.reloads import Reloads
 from sidebeam.server.lifecycle.socket_folder import SocketFolderError, refuse_unsafe, socket_folder
 from sidebeam.server.security.security import Security
 
@@ -27,7 +26,7 @@ def ours(authority):
 def refusal(**settings):
     environment = {f"SIDEBEAM_{key.upper()}": str(value) for key, value in settings.items()}
     with pytest.raises(ValueError, match=r"^t(ls|enants)\.") as caught:
-        Security(load(None, environment, {}))
+        Security(load(None, environment, {}), Reloads())
     return str(caught.value)
 
 
@@ -89,7 +88,7 @@ def test_a_folder_of_another_user_is_refused(tmp_path):
         refuse_unsafe(tmp_path)
 
 
-def test_workers_sockets_are_made_in_no_such_folder(tmp_path, monkeypatch):
+def test_unsafe_folders(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     with socket_folder() as folder:
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
@@ -101,20 +100,6 @@ def test_workers_sockets_are_made_in_no_such_folder(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "none"))
     with pytest.raises(SocketFolderError, match="No such file or directory"), socket_folder():
         pass
-
-
-def test_what_a_killed_front_left_behind_goes_and_what_a_living_one_has_stays(tmp_path, monkeypatch):
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    gone = subprocess.Popen([sys.executable, "-c", ""])
-    gone.wait()
-    # In a container a front has the number of its predecessor: always the first one.
-    left = [tmp_path / f"sidebeam-{number}-left" for number in (os.getpid(), gone.pid)]
-    taken = tmp_path / f"sidebeam-{os.getppid()}-taken"
-    for each in (*left, taken):
-        each.mkdir()
-        (each / "target-0.sock").touch()
-    with socket_folder() as folder:
-        assert set(tmp_path.iterdir()) == {folder, taken}
 
 
 @pytest.mark.parametrize("mode", ["600", "660", "666"])

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
-import re
 import shutil
 import stat
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-PREFIX = "sidebeam-"
-LONGEST = 80  # a socket's whole path may have 107 characters
+PREFIX = "sidebeam-run-"
+LONGEST = 70  # a socket's whole path may have 107 characters
 
 OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
-_OWNER = re.compile(rf"{PREFIX}(\d+)-")
+LOCK = "lock"  # held by the front whose folder it is, as long as it lives
+SETTLED_S = 60.0  # a folder of this age without a lock is nobody's: its front ended between making the two
 
 
 class SocketFolderError(RuntimeError):
@@ -27,7 +29,8 @@ class SocketFolderError(RuntimeError):
 def socket_folder() -> Iterator[Path]:
     """A fresh folder of mode 0700 below $TMPDIR, by default /tmp. Raises SocketFolderError.
 
-    Folders that killed fronts of this user left behind are removed on the way.
+    Folders that killed fronts of this user left behind are removed on the way. Whose front lives, its lock tells and
+    not a process number: in containers that share a volume, numbers mean nothing to one another.
     """
     try:
         root = Path(tempfile.gettempdir())
@@ -37,13 +40,15 @@ def socket_folder() -> Iterator[Path]:
         for folder in root.glob(f"{PREFIX}*"):
             if _is_abandoned(folder):
                 shutil.rmtree(folder, ignore_errors=True)
-        folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=root))
+        folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=root))
+        lock = _lock(folder)
     except OSError as error:
         raise SocketFolderError(f"no folder for the workers' sockets; TMPDIR can name another: {error}") from error
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        os.close(lock)
 
 
 def refuse_unsafe(folder: Path) -> None:
@@ -64,17 +69,25 @@ def refuse_unsafe(folder: Path) -> None:
         raise SocketFolderError(f"{folder} has mode {mode:04o}: others may replace what is in it (chmod go-w, or +t)")
 
 
-def _is_abandoned(folder: Path) -> bool:
-    """To be asked before this process makes a folder of its own."""
-    owner = _OWNER.match(folder.name)
+def _lock(folder: Path) -> int:
+    """A descriptor that holds the folder's lock. Raises BlockingIOError where somebody else does."""
+    file = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     try:
-        if owner is None or folder.lstat().st_uid != os.getuid():
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(file)
+        raise
+    return file
+
+
+def _is_abandoned(folder: Path) -> bool:
+    try:
+        status = folder.lstat()
+        if status.st_uid != os.getuid() or not stat.S_ISDIR(status.st_mode):
             return False
-        if int(owner[1]) == os.getpid():  # in a container each front has the number of the one before it
-            return True
-        os.kill(int(owner[1]), 0)
-    except ProcessLookupError:
-        return True
+        if not (folder / LOCK).exists():
+            return time.time() - status.st_mtime > SETTLED_S
+        os.close(_lock(folder))
     except OSError:
         return False
-    return False
+    return True
