@@ -13,6 +13,7 @@ import pytest
 
 from sidebeam.command.main import SUBCOMMANDS
 from sidebeam.server.config.config import Config
+from sidebeam.server.config.running_config import live_keys
 from sidebeam.telemetry.metric import METRICS
 
 ROOT = Path(__file__).parents[2]
@@ -51,6 +52,13 @@ def test_settings_exist(page):
     named = {word for word in words(page.read_text()) if re.fullmatch(r"[a-z]+\.[a-z_]+", word)}
     settings = {word for word in named if word.partition(".")[0] in SECTIONS}
     assert settings - SETTINGS == set()
+
+
+def test_the_settings_that_may_change_while_running_are_those_of_the_page():
+    page = (ROOT / "deploy" / "docs" / "platform.md").read_text()
+    section = page.partition("## Change settings")[2].partition("Everything else")[0]
+    named = [word for word in words(section) if word.partition(".")[0] in SECTIONS and "." in word]
+    assert named == live_keys()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

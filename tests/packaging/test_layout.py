@@ -75,7 +75,7 @@ def name_of(requirement: str) -> str:
 SERVER = ROOT / "server" / "sidebeam" / "server"
 FRONT = (  # from the lowest layer to the highest; what lies in no folder is above all
     *("refusals", "config", "lifecycle", "fleet", "security", "admission", "interception"),
-    *("recommendation", "knowledge", "status"),
+    *("recommendation", "knowledge", "status", "reload"),
 )
 
 

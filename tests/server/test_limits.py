@@ -12,10 +12,11 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 from structlog.testing import capture_logs
 
-from sidebeam.bundle import Bundle, PromptBuilder, Tokenizer, open_catalog
+from sidebeam.bundle import Bundle, Tokenizer, open_catalog
 from sidebeam.server.config.config import LimitsConfig
 from sidebeam.server.interception.error_interceptor import ErrorInterceptor
 from sidebeam.server.interception.request_interceptor import RequestInterceptor
+from sidebeam.server.recommendation.edition import Edition
 from sidebeam.server.recommendation.validation import Rules, violations
 from sidebeam.telemetry import metric
 from sidebeam.telemetry.metrics import Metrics
@@ -66,9 +67,8 @@ def test_a_million_tokens_are_refused_by_their_number_alone(caller):
 def test_limits_of_the_settings_are_those_of_requests(tiny_bundle, limits, request_, field, said):
     bundle = Bundle.open(tiny_bundle)
     tokenizer = Tokenizer.open(bundle.tokenizer)
-    catalog = open_catalog(bundle, tokenizer)
-    prompts = PromptBuilder(bundle.prompt, tokenizer, catalog)
-    rules = Rules(catalog, prompts, bundle.defaults, LimitsConfig(**limits), vocab_size=27, max_prompt_tokens=61)
+    edition = Edition.of(bundle, tokenizer, open_catalog(bundle, tokenizer), None)
+    rules = Rules(edition, bundle.defaults, LimitsConfig(**limits), vocab_size=27, max_prompt_tokens=61)
     found = {each.field: each.description for each in violations(request_, rules)}
     assert said in found[field]
     assert field not in {each.field for each in violations(request_, replace(rules, limits=LimitsConfig()))}

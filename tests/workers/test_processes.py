@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from sidebeam.v1 import recommendation_pb2 as pb
 from sidebeam.worker.v1 import draft_pb2, target_pb2, tree_pb2
 
 START_S = 60
@@ -76,6 +78,30 @@ def test_a_target_describes_itself_and_refuses_another_catalog(run, tiny_bundle)
     assert process.wait(20) == 0
 
 
+async def test_a_draft_that_comes_too_late_still_finds_its_search_open(run, tiny_bundle, tmp_path):
+    """Else its sender is told of an error, gets no answer, and takes a worker for gone that is not."""
+    _, _, info = run("target", tiny_bundle, "--draft-wait-ms", "1")
+    async with grpc.aio.insecure_channel(f"unix:{tmp_path / 'target'}") as channel:
+        call = channel.stream_stream(
+            "/sidebeam.worker.v1.TargetService/Search",
+            target_pb2.SearchRequest.SerializeToString,
+            target_pb2.SearchResponse.FromString,
+        )(timeout=20)
+        opening = target_pb2.OpenSearch(prompt=[1, 4], top_k=3, catalog_version=info.catalog_version)
+        opening.draft.mode = pb.DRAFT_MODE_EXPLICIT
+        opening.draft.drafter = pb.DRAFTER_MODEL
+        opening.draft.beams, opening.draft.length = 3, 1
+        await call.write(target_pb2.SearchRequest(open=opening))
+        asked = 0
+        while (event := await call.read()).WhichOneof("event") != "result":
+            if event.HasField("draft_wanted"):
+                asked += 1
+                await asyncio.sleep(0.5)  # by now the search has long gone on to its end
+                await call.write(target_pb2.SearchRequest(draft=tree_pb2.TokenTree()))
+        assert asked
+        assert len(event.result.leaves) == 3
+
+
 def test_a_draft_gives_trees_until_its_slots_are_taken(run, tiny_bundle):
     _, channel, info = run("draft", tiny_bundle, "--slots", "1")
     assert info.vocab_size == 27
@@ -85,7 +111,9 @@ def test_a_draft_gives_trees_until_its_slots_are_taken(run, tiny_bundle):
         draft_pb2.ProposeResponse.FromString,
     )
 
-    opening = draft_pb2.ProposeRequest(prompt=[1, 4], beams=3, length=2)
+    version = info.catalog_version
+    opening = draft_pb2.ProposeRequest(prompt=[1, 4], beams=3, length=2, catalog_version=version)
+    other = draft_pb2.ProposeRequest(prompt=[1], beams=1, length=1, catalog_version=version)
     first, whole = list(call(iter([opening, draft_pb2.ProposeRequest(beams=3, length=4)]), timeout=20))
     assert len(first.tree.tokens) == 3 + 3
     assert len(whole.tree.tokens) == 4 * 3
@@ -100,11 +128,11 @@ def test_a_draft_gives_trees_until_its_slots_are_taken(run, tiny_bundle):
     holder = call(one_and_wait(), timeout=20)
     next(holder)
     with pytest.raises(grpc.RpcError) as caught:
-        list(call(iter([draft_pb2.ProposeRequest(prompt=[1], beams=1, length=1)]), timeout=20))
+        list(call(iter([other]), timeout=20))
     assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     release.set()
     assert list(holder) == []
-    assert len(list(call(iter([draft_pb2.ProposeRequest(prompt=[1], beams=1, length=1)]), timeout=20))) == 1
+    assert len(list(call(iter([other]), timeout=20))) == 1
 
 
 @pytest.mark.parametrize("kind", ["target", "draft"])

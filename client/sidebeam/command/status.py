@@ -22,6 +22,11 @@ _STATES = {
     pb.SERVING_STATE_DRAINING: "draining",
 }
 _KINDS = {pb.WORKER_KIND_TARGET: "target", pb.WORKER_KIND_DRAFT: "draft"}
+_OUTCOMES = {
+    pb.RELOAD_OUTCOME_TAKEN: ("reloaded", ""),
+    pb.RELOAD_OUTCOME_PARTLY_TAKEN: ("partly reloaded", "; the rest needs a restart"),
+    pb.RELOAD_OUTCOME_REFUSED: ("not reloaded", "; see the log"),
+}
 _REASONS = {
     grpc.StatusCode.UNAVAILABLE: "nothing answers there",
     grpc.StatusCode.DEADLINE_EXCEEDED: "it did not answer in time",
@@ -60,6 +65,7 @@ def render(address: str, status: pb.GetStatusResponse) -> str:
     head = [
         f"sidebeam {status.version} on {address}: {state}, up {_duration(status.uptime_s)}",
         f"catalog {catalog.version}: {catalog.items:,} items, {catalog.scoring} scoring",
+        *_reloads(status.reloads),
     ]
     return "\n\n".join(["\n".join(head), _workers(status.workers), _load(status.load), _drafts(status.drafts)])
 
@@ -96,6 +102,17 @@ def _workers(workers: Sequence[pb.WorkerStatus]) -> str:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
     return "\n".join(line[:80] for line in lines)
+
+
+def _reloads(reloads: Sequence[pb.ReloadStatus]) -> list[str]:
+    """A line for each thing that was read again."""
+    told = []
+    for each in reloads:
+        if each.last != pb.RELOAD_OUTCOME_UNSPECIFIED:
+            word, then = _OUTCOMES.get(each.last, ("read again", ""))
+            counts = f"{each.taken:,} taken, {each.refused:,} refused"
+            told.append(f"{each.what} {word} {_duration(each.age_s)} ago ({counts}){then}")
+    return told
 
 
 def _load(load: pb.LoadStatus) -> str:

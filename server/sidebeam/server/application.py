@@ -7,7 +7,6 @@ import gc
 import os
 import signal
 from contextlib import AsyncExitStack
-from dataclasses import replace
 from pathlib import Path
 
 import grpc
@@ -15,11 +14,12 @@ import structlog
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from sidebeam.bundle import Bundle, BundleError, PromptBuilder, Tokenizer, open_catalog
-from sidebeam.catalog import Catalog
+from sidebeam.bundle import Bundle, BundleError, Tokenizer
 from sidebeam.knowledge.tokenizer import tokenizer_fingerprint
 from sidebeam.server.admission.admission import Admission
 from sidebeam.server.config.config import Config, ServerConfig
+from sidebeam.server.config.config_sources import ConfigSource
+from sidebeam.server.config.running_config import RunningConfig
 from sidebeam.server.fleet.fleet import Fleet
 from sidebeam.server.interception.decode_interceptor import DecodeInterceptor
 from sidebeam.server.interception.error_interceptor import ErrorInterceptor
@@ -27,16 +27,20 @@ from sidebeam.server.interception.request_interceptor import RequestInterceptor
 from sidebeam.server.interception.tenant_interceptor import TenantInterceptor
 from sidebeam.server.knowledge.knowledge_service import KnowledgeService
 from sidebeam.server.knowledge.text_loop import TextLoop
-from sidebeam.server.knowledge.text_validation import TextRules
 from sidebeam.server.lifecycle import background
 from sidebeam.server.lifecycle.listening import ListenError, listen
+from sidebeam.server.lifecycle.reloads import Reloads
+from sidebeam.server.lifecycle.seen_files import SeenFiles
 from sidebeam.server.lifecycle.socket_folder import SocketFolderError, socket_folder
+from sidebeam.server.recommendation.edition import Edition
+from sidebeam.server.recommendation.editions import Editions
 from sidebeam.server.recommendation.guesses import Guesses
 from sidebeam.server.recommendation.loop import Loop
-from sidebeam.server.recommendation.ranking import Ranking
 from sidebeam.server.recommendation.recommendation_service import RecommendationService
-from sidebeam.server.recommendation.validation import Rules
-from sidebeam.server.refusals.findings import PromptRules
+from sidebeam.server.reload.catalog_reload import CatalogReload
+from sidebeam.server.reload.config_reload import ConfigReload
+from sidebeam.server.reload.upkeep import Upkeep
+from sidebeam.server.rulebook import Rulebook
 from sidebeam.server.security.security import Security
 from sidebeam.server.security.tenants_file import TenantsError
 from sidebeam.server.status.absent_service import add_absent
@@ -48,7 +52,6 @@ from sidebeam.tls import TlsError
 from sidebeam.tracing import Tracing, TracingError, open_tracing
 from sidebeam.v1 import knowledge_pb2, knowledge_pb2_grpc, recommendation_pb2_grpc, status_pb2, status_pb2_grpc
 from sidebeam.v1 import recommendation_pb2 as pb
-from sidebeam.worker.v1 import tree_pb2
 
 RECOMMENDATION = pb.DESCRIPTOR.services_by_name["RecommendationService"]
 KNOWLEDGE = knowledge_pb2.DESCRIPTOR.services_by_name["KnowledgeService"]
@@ -67,16 +70,24 @@ class StartError(RuntimeError):
 
 
 class Application:
-    """One front server. Opening it reads the bundle and what secures it; raises BundleError, TlsError, TenantsError."""
+    """One front server. Opening it reads the bundle and what secures it; raises BundleError, TlsError, TenantsError.
 
-    def __init__(self, bundle: Bundle, config: Config, sockets: Path, tracing: Tracing | None) -> None:
-        self._config = config
-        self._security = Security(config)
+    `source` is where the settings can be read again; None: they stay.
+    """
+
+    def __init__(
+        self, bundle: Bundle, config: Config, source: ConfigSource | None, sockets: Path, tracing: Tracing | None
+    ) -> None:
+        self._config = config  # as it was at the start, for what never changes
+        self._running = RunningConfig(config)
+        self._source = source
+        self._reloads = Reloads()
+        self._security = Security(config, self._reloads)
         self._bundle = bundle
+        self._sockets = sockets
         self._tokenizer = Tokenizer.open(bundle.tokenizer)
-        self._catalog = None if bundle.items is None else open_catalog(bundle, self._tokenizer)
-        self._rules: Rules | None = None
-        self._text_rules: TextRules | None = None
+        self._items = SeenFiles([] if bundle.items is None else [bundle.items])
+        self._editions = None if bundle.items is None else Editions(Edition.first(bundle, self._tokenizer, sockets))
         self._services: list[str] = []  # of the bundle's, by their full names
         self._metrics = Metrics()
         self._tracing = tracing
@@ -88,13 +99,18 @@ class Application:
             bundle,
             config,
             sockets,
-            "" if self._catalog is None else self._catalog.version,
+            lambda: [] if self._editions is None else self._editions.files,
             tokenizer_fingerprint(bundle.tokenizer),
             _pools(bundle, config),
-            self._describe,
+            lambda info: self._rules.describe(info),
             self._update,
             self._give_up,
         )
+        missing = "it has no pools" if config.draft.mode == "auto" else "it drafts nothing"
+        unable = "" if self._fleet.learner is not None else f"this sidecar cannot learn, for {missing}"
+        self._rules = Rulebook(bundle, self._tokenizer, self._editions, self._running, unable)
+        self._admission = Admission(config.admission, config.limits.max_in_flight, self._fleet.slots)
+        self._upkeep = self._kept_up()
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT. Raises StartError if that is not possible."""
@@ -105,12 +121,12 @@ class Application:
         async with AsyncExitStack() as stack:
             self._expose(stack)
             await self._answer_probes(stack)
-            stack.enter_context(self._security.kept(self._give_up))
             await server.start()
             structlog.get_logger().info("listening", address=address)
             self._on_signals()
             stack.push_async_callback(server.stop, None)
             await stack.enter_async_context(self._fleet)
+            stack.enter_context(self._upkeep)
             announcing = background.begin("the health service", self._announce(address), self._give_up)
             stack.callback(announcing.cancel)
             await self._ended
@@ -140,10 +156,9 @@ class Application:
                 *_connection_age(limits),
             ),
         )
-        admission = Admission(self._config.admission, self._config.limits.max_in_flight, self._fleet.slots)
-        self._observe(admission, server)
-        self._add_recommendations(server, admission)
-        self._add_texts(server, admission)
+        self._observe(server)
+        self._add_recommendations(server)
+        self._add_texts(server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         health = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
         names = [*self._services, health, reflection.SERVICE_NAME]
@@ -152,38 +167,63 @@ class Application:
         reflection.enable_server_reflection(names, server)
         return server
 
-    def _add_recommendations(self, server: grpc.aio.Server, admission: Admission) -> None:
-        if self._catalog is None:
+    def _kept_up(self) -> Upkeep:
+        """What follows all that may change while the front runs."""
+        upkeep = Upkeep(lambda: self._now.server.reload_interval_s, self._give_up)
+        for each in self._security.kept:
+            upkeep.add(each.name, each.look_apart)
+        if self._source is not None and self._source.file is not None:
+            told = self._reloads.of("config")
+            config = ConfigReload(self._source, self._source.file, self._running, self._configure, told)
+            upkeep.add("config", config.look)
+        if self._editions is not None:
+            told, edit = self._reloads.of("catalog"), self._rules.renew
+            parts = (self._bundle, self._tokenizer, self._items, self._editions, self._fleet, self._sockets)
+            upkeep.add("catalog", CatalogReload(*parts, edit, told).look)
+        return upkeep
+
+    @property
+    def _now(self) -> Config:
+        """The settings in force."""
+        return self._running.now
+
+    def _configure(self, config: Config) -> None:
+        """Put settings in force, all at once."""
+        self._running.now = config
+        self._rules.renew()
+        self._admission.configure(config.admission, config.limits.max_in_flight)
+
+    def _add_recommendations(self, server: grpc.aio.Server) -> None:
+        if self._editions is None:
             add_absent(server, RECOMMENDATION, "the sidecar's bundle has no [catalog]")
             return
-        ranking = Ranking(self._catalog, PromptBuilder(self._bundle.prompt, self._tokenizer, self._catalog))
-        scoring = SCORINGS[self._bundle.scoring]
-        guesses = Guesses(self._config.draft, self._fleet.has_spare_cores)
-        loop = Loop(self._fleet.replicas, self._fleet.draft, self._catalog, ranking, scoring, self._config, guesses)
-        service = RecommendationService(loop, admission, lambda: self._rules, ranking, self._config)
+        guesses = Guesses(self._fleet.has_spare_cores)
+        loop = Loop(self._fleet.replicas, self._fleet.draft, SCORINGS[self._bundle.scoring], guesses)
+        rules = lambda: self._rules.items  # noqa: E731
+        service = RecommendationService(loop, self._admission, rules, self._editions, self._running)
         recommendation_pb2_grpc.add_RecommendationServiceServicer_to_server(service, server)  # type: ignore[no-untyped-call]
         self._services.append(RECOMMENDATION.full_name)
 
-    def _add_texts(self, server: grpc.aio.Server, admission: Admission) -> None:
+    def _add_texts(self, server: grpc.aio.Server) -> None:
         if self._bundle.texts is None:
             add_absent(server, KNOWLEDGE, "the sidecar's bundle has no [texts]")
             return
         attempts = self._config.supervision.request_attempts
         loop = TextLoop(self._fleet.replicas, self._fleet.learner, self._tokenizer, attempts)
-        service = KnowledgeService(loop, admission, lambda: self._text_rules, self._config)
+        service = KnowledgeService(loop, self._admission, lambda: self._rules.texts, self._running)
         knowledge_pb2_grpc.add_KnowledgeServiceServicer_to_server(service, server)  # type: ignore[no-untyped-call]
         self._services.append(KNOWLEDGE.full_name)
         self._metrics.expect("Generate", "", "exact")
         self._metrics.expect_texts()
 
-    def _observe(self, admission: Admission, server: grpc.aio.Server) -> None:
+    def _observe(self, server: grpc.aio.Server) -> None:
         """Let metrics and status look at everything."""
-        scoring = self._bundle.scoring
-        condition = Condition(self._fleet, admission, self._catalog, scoring, lambda: self._draining)
+        scoring, draining = self._bundle.scoring, lambda: self._draining
+        condition = Condition(self._fleet, self._admission, self._editions, scoring, self._reloads, draining)
         self._metrics.add(condition.samples)
-        if self._catalog is not None:
+        if self._editions is not None:
             self._metrics.expect("Recommend", "beam", "strict")
-            self._metrics.expect_depths(self._catalog.depth - 1)
+            self._metrics.expect_depths(self._editions.current.catalog.depth - 1)
         for worker in condition.workers():
             if worker.kind == status_pb2.WORKER_KIND_TARGET:
                 self._metrics.expect_worker(worker.name)
@@ -214,43 +254,6 @@ class Application:
         stack.push_async_callback(server.stop, None)
         structlog.get_logger().info("health_listening", address=address)
 
-    def _describe(self, info: tree_pb2.WorkerInfo) -> None:
-        """Take a target's limits into account; replicas may differ, and any of them must hold every prompt."""
-        if self._catalog is not None:
-            self._rules = self._rules or self._rules_of(self._catalog, info)
-            shortest = min(self._rules.max_prompt_tokens, info.max_prompt_tokens)
-            self._rules = replace(self._rules, max_prompt_tokens=shortest)
-        if self._bundle.texts is not None:
-            rules = self._text_rules_of(info)
-            if (before := self._text_rules) is not None:
-                shortest = min(before.of_prompts.max_tokens, rules.of_prompts.max_tokens)
-                prompts = replace(rules.of_prompts, max_tokens=shortest)
-                rules = replace(
-                    rules, of_prompts=prompts, max_new_tokens=min(before.max_new_tokens, rules.max_new_tokens)
-                )
-            self._text_rules = rules
-
-    def _rules_of(self, catalog: Catalog, info: tree_pb2.WorkerInfo) -> Rules:
-        return Rules(
-            catalog=catalog,
-            prompts=PromptBuilder(self._bundle.prompt, self._tokenizer, catalog),
-            defaults=self._bundle.defaults,
-            limits=self._config.limits,
-            vocab_size=info.vocab_size,
-            max_prompt_tokens=info.max_prompt_tokens,
-        )
-
-    def _text_rules_of(self, info: tree_pb2.WorkerInfo) -> TextRules:
-        prompts = PromptRules(
-            self._tokenizer.encode,
-            self._config.limits.max_prompt_chars,
-            info.texts.max_prompt_tokens,
-            info.vocab_size,
-        )
-        missing = "it has no pools" if self._config.draft.mode == "auto" else "it drafts nothing"
-        unable = "" if self._fleet.learner is not None else f"this sidecar cannot learn, for {missing}"
-        return TextRules(prompts, info.texts.max_new_tokens, unable)
-
     def _update(self) -> None:
         self._state_changed.set()
 
@@ -269,7 +272,7 @@ class Application:
                 announced = True
                 gc.collect()
                 gc.freeze()  # what is loaded by now stays: keep the collector from walking it
-                version = None if self._catalog is None else self._catalog.version
+                version = None if self._editions is None else self._editions.current.catalog.version
                 structlog.get_logger().info(
                     "serving", address=address, services=self._services, catalog_version=version
                 )
@@ -284,6 +287,11 @@ class Application:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop, number)
+        loop.add_signal_handler(signal.SIGHUP, self._hang_up)
+
+    def _hang_up(self) -> None:
+        if not self._upkeep.hang_up():
+            self._stop(signal.SIGHUP)
 
     def _stop(self, number: int) -> None:
         """The first signal drains, the second ends everything at once."""
@@ -293,7 +301,7 @@ class Application:
         self._ended.set_result(None)
 
     async def _drain(self, server: grpc.aio.Server) -> None:
-        limits = self._config.server
+        limits = self._now.server
         structlog.get_logger().info("draining", delay_s=limits.drain_delay_s, timeout_s=limits.drain_timeout_s)
         self._draining = True
         await self._publish()
@@ -320,8 +328,8 @@ def _pools(bundle: Bundle, config: Config) -> Path | None:
     return Path(config.texts.pools).resolve() if config.texts.pools else bundle.texts.pools
 
 
-async def serve(bundle: Path, config: Config) -> None:
-    """Open a bundle and serve it. Raises BundleError or StartError."""
+async def serve(bundle: Path, config: Config, source: ConfigSource | None = None) -> None:
+    """Open a bundle and serve it; `source` is where `config` came from. Raises BundleError or StartError."""
     settings = config.telemetry
     try:
         tracing = open_tracing(settings.traces, "front", settings.trace_share)
@@ -329,7 +337,7 @@ async def serve(bundle: Path, config: Config) -> None:
         raise StartError(str(error), 2) from error
     try:
         with socket_folder() as sockets:
-            await Application(Bundle.open(bundle), config, sockets, tracing).run()
+            await Application(Bundle.open(bundle), config, source, sockets, tracing).run()
     except (TlsError, TenantsError, SocketFolderError, ListenError) as error:
         raise StartError(str(error), 2) from error
     finally:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import signal
 import sys
 from pathlib import Path
 
 from sidebeam.bundle import BundleError
 from sidebeam.logs import FORMATS, LEVELS, configure
 from sidebeam.server.config.config import Config
-from sidebeam.server.config.config_sources import ConfigError, Values, dump, load
+from sidebeam.server.config.config_sources import ConfigError, ConfigSource, Values, dump
 
 SUMMARY = "Serve a bundle over gRPC, with local or remote workers."
 
@@ -49,10 +50,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Serve until SIGTERM. Returns 0 after a clean drain, 1 after a failure, 2 for settings or a bundle at fault."""
+    """Serve until SIGTERM; SIGHUP has settings and catalog read again.
+
+    Returns 0 after a clean drain, 1 after a failure, 2 for settings or a bundle at fault.
+    """
     flags: Values = {key: getattr(args, flag) for flag, key in FLAGS.items() if getattr(args, flag) is not None}
     try:
-        config = load(args.config, os.environ, flags)
+        source = ConfigSource(args.config, dict(os.environ), flags)
+        config = source.read()
     except ConfigError as error:
         for problem in error.problems:
             print(f"sidebeam serve: {problem}", file=sys.stderr)
@@ -63,17 +68,18 @@ def run(args: argparse.Namespace) -> int:
     if args.bundle is None:
         print("sidebeam serve: --bundle DIR is required", file=sys.stderr)
         return 2
-    return _serve(args.bundle, config)
+    return _serve(args.bundle, config, source)
 
 
-def _serve(bundle: Path, config: Config) -> int:
+def _serve(bundle: Path, config: Config, source: ConfigSource) -> int:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # whoever asks for a reload this early gets what is being read
     # Read when gRPC loads: its own lines about sockets would stand beside ours.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     from sidebeam.server.application import StartError, serve
 
     configure(config.log.format, config.log.level, "front")
     try:
-        asyncio.run(serve(bundle, config))
+        asyncio.run(serve(bundle, config, source))
     except BundleError as error:
         for problem in error.problems:
             print(f"sidebeam serve: {bundle}: {problem}", file=sys.stderr)

@@ -98,6 +98,10 @@ WORKER_RESTARTS = Metric(
 )
 WORKER_IN_FLIGHT = Metric("sidebeam_worker_in_flight", "gauge", "Requests that the worker has.", ("worker",))
 WORKER_SLOTS = Metric("sidebeam_worker_slots", "gauge", "Requests that hold KV in the worker at once.", ("worker",))
+RELOADS = Metric(
+    "sidebeam_reloads_total", "counter", "How often files that changed were read, by how it went.", ("what", "outcome")
+)
+RELOAD_OK = Metric("sidebeam_reload_ok", "gauge", "0 while the last reading of changed files was refused.", ("what",))
 BUILD_INFO = Metric(
     "sidebeam_build_info", "gauge", "Always 1; what is running.", ("version", "catalog_version", "scoring")
 )
@@ -130,5 +134,7 @@ METRICS = (
     WORKER_RESTARTS,
     WORKER_IN_FLIGHT,
     WORKER_SLOTS,
+    RELOADS,
+    RELOAD_OK,
     BUILD_INFO,
 )

@@ -58,3 +58,18 @@ def test_one_bad_moment_counts_once() -> None:
     for _ in range(50):  # all let in before the first of them was too late
         limit.too_late(100, 1.0, 2.0)
     assert limit.now == int(100 * BACK_OFF)
+
+
+def test_another_bound_takes_a_limit_along_that_was_never_lowered() -> None:
+    limit = AdaptiveLimit(10)
+    limit.bound(20)
+    assert limit.now == 20
+    limit.too_late(20, started_at=1.0, now=2.0)
+    lowered = limit.now
+    assert lowered < 20
+    limit.bound(40)
+    assert limit.now == lowered
+    limit.bound(5)
+    assert limit.now == 5
+    with pytest.raises(ValueError, match="at least 1; given 0"):
+        limit.bound(0)

@@ -9,7 +9,7 @@ import pytest
 
 from sidebeam.server.admission.admission import Admission
 from sidebeam.server.config.config import AdmissionConfig
-from sidebeam.server.refusals.refusal import Refusal, too_late
+from sidebeam.server.refusals.refusal import Refusal, too_late, unavailable
 from sidebeam.server.security import tenant
 
 SOON = 5.0
@@ -98,6 +98,25 @@ async def test_missed_deadlines_lower_the_limit_and_kept_ones_raise_it() -> None
     assert admission.permits > low
 
 
+async def test_without_an_answer_nothing_is_learned() -> None:
+    """While there is no target worker every request ends, and none of them shows that more could be worked on."""
+    admission = opened(slots=16)
+
+    async def end(error: Exception) -> None:
+        async with admission.turn(deadline(), needs_answer=True):
+            await asyncio.sleep(0)
+            raise error
+
+    for _ in range(5):
+        await asyncio.gather(*(end(too_late("it took too long")) for _ in range(8)), return_exceptions=True)
+    low = admission.permits
+    assert low < 8
+    for _ in range(200):
+        gone = unavailable("NO_TARGET", "no target worker was ready", 1.0)
+        await asyncio.gather(*(end(gone) for _ in range(low)), return_exceptions=True)
+    assert admission.permits == low
+
+
 async def test_deadlines_that_an_idle_sidecar_misses_teach_nothing() -> None:
     admission = opened(slots=16)
     await work(admission, 0.2)
@@ -131,3 +150,19 @@ async def test_the_ceiling_of_all_holds_for_all() -> None:
     refused = [each for each in done if each is not None]
     assert [str(each) for each in refused] == ["more than 4 requests in a second"] * 2
     assert {each.retry_after_ms for each in refused} == {1000}  # type: ignore[union-attr]
+
+
+async def test_other_settings_count_for_the_next_request() -> None:
+    admission = opened(slots=1, max_wait_ms=0)
+    async with admission.turn(deadline(), needs_answer=True):
+        with pytest.raises(Refusal, match="1 requests are worked on"):
+            await work(admission, 0.0)
+        admission.configure(AdmissionConfig(max_concurrent=2, max_wait_ms=0), 2)
+        await work(admission, 0.0)
+    with admission.room(), admission.room(), pytest.raises(Refusal, match="2 requests are inside"), admission.room():
+        pass
+    admission.configure(AdmissionConfig(requests_per_second=1, max_wait_ms=0), 64)
+    with pytest.raises(Refusal, match="more than 1 requests in a second"):
+        await work(admission, 0.0)
+    admission.configure(AdmissionConfig(), 64)
+    await work(admission, 0.0)

@@ -54,6 +54,24 @@ async def test_first_come_first_served() -> None:
     assert order == list(range(20))
 
 
+async def test_where_the_line_stands_the_last_to_come_is_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    permits, order = Permits(lambda: 1), []
+
+    async def work(number: int) -> None:
+        async with permits.one(60):
+            order.append(number)
+
+    async with permits.one(0):
+        tasks = [asyncio.create_task(work(number)) for number in range(5)]
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert permits.waiting == 5
+        monkeypatch.setattr("sidebeam.server.admission.permits.STANDING", 0.0)
+    await asyncio.gather(*tasks)
+    assert order == [4, 3, 2, 1, 0]
+    assert (permits.held, permits.waiting) == (0, 0)
+
+
 async def test_no_permit_in_time_is_said() -> None:
     permits = Permits(lambda: 1)
     async with permits.one(0):

@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 
 from sidebeam.bundle import Bundle, Tokenizer, open_catalog
 from sidebeam.server.config.config import Config, DraftConfig, SupervisionConfig, TargetConfig
+from sidebeam.server.fleet.catalog_link import CatalogFile
 from sidebeam.server.fleet.fleet import Fleet
 from sidebeam.server.fleet.supervision import LocalWorker
 from sidebeam.server.fleet.worker_link import WorkerLink
@@ -21,7 +22,10 @@ SUPERVISION = SupervisionConfig(restart_first_s=0.01, restart_most_s=0.1, start_
 
 @pytest.fixture
 async def link(tmp_path):
-    one = WorkerLink("target-0", f"unix:{tmp_path}/s", "Service", SUPERVISION, lambda *_: True, lambda: None)
+    async def accept(*_: object) -> bool:
+        return True
+
+    one = WorkerLink("target-0", f"unix:{tmp_path}/s", "Service", SUPERVISION, accept, lambda: None)
     yield one
     await one.close()
 
@@ -37,7 +41,7 @@ def no_interpreter(tmp_path, monkeypatch):
 
 async def test_a_needed_worker_without_a_process_is_given_up(link, no_interpreter):
     given_up = []
-    worker = LocalWorker("module", [], 1, link, SUPERVISION, True, lambda *told: given_up.append(told))
+    worker = LocalWorker("module", list, 1, link, SUPERVISION, True, lambda *told: given_up.append(told))
     with capture_logs() as lines:
         await asyncio.wait_for(worker.run(), 10)
     ((message, code),) = given_up
@@ -50,7 +54,7 @@ async def test_a_needed_worker_without_a_process_is_given_up(link, no_interprete
 
 
 async def test_a_worker_that_is_not_needed_is_tried_again_for_ever(link, no_interpreter):
-    worker = LocalWorker("module", [], 1, link, SUPERVISION, False, lambda *told: pytest.fail(str(told)))
+    worker = LocalWorker("module", list, 1, link, SUPERVISION, False, lambda *told: pytest.fail(str(told)))
     with capture_logs() as lines, pytest.raises(TimeoutError):
         await asyncio.wait_for(worker.run(), 0.7)
     assert len([line for line in lines if line["event"] == "worker_not_started"]) > SUPERVISION.start_attempts
@@ -84,11 +88,12 @@ async def test_a_fleet_whose_watching_fails_is_given_up(tiny_bundle, tmp_path):
     given_up: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     config = Config(target=TargetConfig(threads=1), draft=DraftConfig(mode="off"), supervision=SUPERVISION)
     version = open_catalog(bundle, Tokenizer.open(bundle.tokenizer)).version
+    files = [CatalogFile(version, None)]
 
     def give_up(told: str, code: int) -> None:
         given_up.set_result(told)
 
-    async with Fleet(bundle, config, tmp_path, version, "", None, described, lambda: None, give_up):
+    async with Fleet(bundle, config, tmp_path, lambda: files, "", None, described, lambda: None, give_up):
         said = await asyncio.wait_for(given_up, 60)
     assert said.startswith("watching target-0 failed: LookupError: cannot be described")
 
@@ -100,7 +105,7 @@ async def test_a_fleet_counts_the_cores_it_may_use(tiny_bundle, tmp_path):
 
     def has_spare_cores() -> bool:
         nothing = lambda *_: None  # noqa: E731
-        return Fleet(bundle, config, tmp_path, "", "", None, nothing, nothing, nothing).has_spare_cores
+        return Fleet(bundle, config, tmp_path, list, "", None, nothing, nothing, nothing).has_spare_cores
 
     cores = os.sched_getaffinity(0)
     assert has_spare_cores()

@@ -90,8 +90,9 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path):
 
 
 def test_a_file_that_turns_bad_changes_nothing_until_it_is_good_again(write):
+    told = []
     file = write('[a]\ncertificates = ["a"]\n')
-    kept = KeptFile("tenants", [file], lambda: read_tenants(file))
+    kept = KeptFile("tenants", [file], lambda: read_tenants(file), told.append)
     first = kept.value
     kept.look()
     assert kept.value is first
@@ -105,3 +106,4 @@ def test_a_file_that_turns_bad_changes_nothing_until_it_is_good_again(write):
     write('[b]\ncertificates = ["b"]\n')
     kept.look()
     assert set(kept.value.by_certificate) == {"b"}
+    assert told == ["refused", "refused", "refused", "taken"]

@@ -1,6 +1,7 @@
 """The folder a user brings: models, tokenizer, catalog, prompt. No torch."""
 
 from sidebeam.bundle.bundle import Bundle, BundleError, Defaults, Texts
+from sidebeam.bundle.compiled import compiled_catalog
 from sidebeam.bundle.index import cache_folder, compile_index, open_catalog
 from sidebeam.bundle.prompt import PromptBuilder, PromptFormat
 from sidebeam.bundle.tokenizer import Tokenizer
@@ -15,5 +16,6 @@ __all__ = [
     "Tokenizer",
     "cache_folder",
     "compile_index",
+    "compiled_catalog",
     "open_catalog",
 ]

@@ -6,7 +6,7 @@ import difflib
 import json
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -68,9 +68,10 @@ class Bundle:
     texts: Texts | None = None
 
     @classmethod
-    def open(cls, folder: Path | str) -> Bundle:
+    def open(cls, folder: Path | str, catalog: Path | None = None) -> Bundle:
         """Read `sidebeam.toml` and see that every file it needs is there.
 
+        `catalog` is a compiled one that takes the place of `catalog.items`, whatever became of that file.
         Raises BundleError with all problems at once.
         """
         root = Path(folder).resolve()
@@ -87,6 +88,8 @@ class Bundle:
         if problems:
             raise BundleError(root, problems)
         bundle = cls._from_toml(root, raw)
+        if catalog is not None and bundle.items is not None:
+            bundle = replace(bundle, items=catalog)
         problems = _bad_values(bundle) + _missing_files(bundle) + _foreign_code(bundle) or _unlike_vocabularies(bundle)
         if problems:
             raise BundleError(root, problems)

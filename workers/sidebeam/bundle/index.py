@@ -25,6 +25,18 @@ def cache_folder() -> Path:
     return (Path(root) if root else Path.home() / ".cache") / "sidebeam"
 
 
+def catalogs_folder() -> Path:
+    """Where, in there."""
+    return cache_folder() / "catalogs"
+
+
+def compiled_name(bundle: Bundle, raw: bytes) -> str:
+    """What the compiled file of these items is called: other items or another tokenizer, another name."""
+    digest = hashlib.sha256(raw)
+    digest.update((bundle.tokenizer / "tokenizer.json").read_bytes())
+    return f"{digest.hexdigest()[:32]}{COMPILED_SUFFIX}"
+
+
 def open_catalog(bundle: Bundle, tokenizer: Tokenizer) -> Catalog:
     """The bundle's catalog, compiled on first use and mapped after that.
 
@@ -39,9 +51,7 @@ def open_catalog(bundle: Bundle, tokenizer: Tokenizer) -> Catalog:
         except CatalogFileError as error:
             raise BundleError(bundle.root, [f"catalog.items: {error}"]) from error
     raw = bundle.items.read_bytes()
-    digest = hashlib.sha256(raw)
-    digest.update((bundle.tokenizer / "tokenizer.json").read_bytes())
-    compiled = cache_folder() / "catalogs" / f"{digest.hexdigest()[:32]}{COMPILED_SUFFIX}"
+    compiled = catalogs_folder() / compiled_name(bundle, raw)
     if compiled.is_file():
         try:
             return Catalog.open(compiled)

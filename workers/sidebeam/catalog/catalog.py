@@ -70,6 +70,11 @@ class Catalog:
         return cls._from_arrays(parts, version)
 
     @property
+    def is_intact(self) -> bool:
+        """Whether the arrays are those that the version was made of; reads all of them."""
+        return _fingerprint(self._arrays()) == self.version
+
+    @property
     def n_items(self) -> int:
         """How many items."""
         return self.ids.count

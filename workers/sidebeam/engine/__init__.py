@@ -2,6 +2,7 @@
 
 from sidebeam.engine.draft_model import DraftModel, DraftSession
 from sidebeam.engine.engine import Engine, EngineInfo
+from sidebeam.engine.holding import HeldSearch, Holding
 from sidebeam.engine.loading import load_draft, load_target
 from sidebeam.engine.recommender import Recommender
 from sidebeam.engine.runner import EngineRunner, EngineStopped, EngineStream, PassEngine
@@ -14,6 +15,8 @@ __all__ = [
     "EngineRunner",
     "EngineStopped",
     "EngineStream",
+    "HeldSearch",
+    "Holding",
     "PassEngine",
     "Recommender",
     "load_draft",

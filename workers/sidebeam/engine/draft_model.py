@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from sidebeam.catalog import ROOT, Catalog, LeafFilter, ranges
+from sidebeam.catalog import ROOT, Catalog, LeafFilter, ranges, refuse_unfit
 from sidebeam.engine.cells import Cells
 from sidebeam.models import Pack, PackedModel
 from sidebeam.search import AcceptedBeams, DraftTree, Width
@@ -31,6 +31,12 @@ class DraftModel:
     def vocab_size(self) -> int:
         """Size of the draft's vocabulary."""
         return int(self.model.config.vocab_size)
+
+    def on(self, catalog: Catalog) -> DraftModel:
+        """The same model and KV slots for another catalog; sessions of either may be open. Raises CatalogUnfit."""
+        refuse_unfit(catalog, self.catalog, self.vocab_size)
+        self.model.widen(catalog.trie.alphabet.astype(np.int64))
+        return DraftModel(self.model, catalog, self.scoring, self.max_prompt_tokens)
 
     def open(self, prompt: Ints, excluded: Ints | None = None) -> DraftSession | None:
         """A session for one request, None while all KV slots are taken or the prompt is too long for one."""
@@ -109,7 +115,7 @@ class DraftSession:
                 segments=[placement.segment],
                 heads=placement.head,
                 row=np.repeat(np.arange(len(nodes)), counts),
-                token=trie.tokens(children) if model.normalise else trie.code[children].astype(np.int64),
+                token=trie.tokens(children),
             )
         )
         alive = np.ones(len(children), np.bool_)

@@ -10,13 +10,15 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from sidebeam.catalog import Catalog
+from sidebeam.catalog import Catalog, refuse_unfit
 from sidebeam.engine.cells import Cells, Placement
+from sidebeam.engine.holding import HeldSearch, Holding
 from sidebeam.engine.ticket import Ticket
 from sidebeam.models import Pack, PackedModel
 from sidebeam.search import (
     Budget,
     Coverage,
+    DraftAdvice,
     DraftTree,
     Load,
     Memory,
@@ -65,15 +67,49 @@ class Engine:
     def __init__(
         self, model: PackedModel, catalog: Catalog, scoring: Scoring, max_prompt_tokens: int, draft_beams: int = 40
     ) -> None:
-        self.catalog = catalog
+        self.holding = Holding(catalog, Memory(catalog), Budget(PassCurve([1, 2048], [1e6, 1e8]), Coverage()))
         self.scoring: Scoring = scoring
         self.max_prompt_tokens = max_prompt_tokens
-        self.budget = Budget(PassCurve([1, 2048], [1e6, 1e8]), Coverage())
-        self.memory = Memory(catalog)
         self._model = model
         self._draft_beams = draft_beams
         self._waiting: deque[Ticket] = deque()
         self._open: list[Ticket] = []
+
+    @property
+    def catalog(self) -> Catalog:
+        """The one of searches that name none."""
+        return self.holding.catalog
+
+    @property
+    def budget(self) -> Budget:
+        """What is known about drafts of that catalog."""
+        return self.holding.budget
+
+    @budget.setter
+    def budget(self, budget: Budget) -> None:
+        self.holding.budget = budget
+
+    @property
+    def memory(self) -> Memory:
+        """What the target said about that catalog."""
+        return self.holding.memory
+
+    @memory.setter
+    def memory(self, memory: Memory) -> None:
+        self.holding.memory = memory
+
+    def prepare(self, catalog: Catalog) -> Holding:
+        """Get ready to hold another catalog beside those that are held; any thread may. Raises CatalogUnfit.
+
+        It knows how long passes take, and nothing else that was learned before.
+        """
+        refuse_unfit(catalog, self.catalog, int(self._model.config.vocab_size))
+        return Holding(catalog, Memory(catalog), Budget(self.budget.curve, Coverage()))
+
+    def hold(self, holding: Holding) -> None:
+        """Take searches of `holding`, also those that name no catalog. Those that are open stay with theirs."""
+        self._model.widen(holding.catalog.trie.alphabet.astype(np.int64))
+        self.holding = holding
 
     @property
     def tree_cells(self) -> int:
@@ -96,12 +132,13 @@ class Engine:
             curve=self.budget.curve.points(),
         )
 
-    def open(self, request: SearchRequest) -> Ticket:
+    def open(self, asked: SearchRequest | HeldSearch) -> Ticket:
         """Start a search; `step` reports its events. Raises ValueError for a prompt that no slot holds."""
+        request, holding = (asked.request, asked.holding) if isinstance(asked, HeldSearch) else (asked, self.holding)
         if not 0 < len(request.prompt) <= self.max_prompt_tokens:
             raise ValueError(f"prompt must be 1 to {self.max_prompt_tokens} tokens; given {len(request.prompt)}")
         now = time.perf_counter_ns()
-        ticket = Ticket(request, now, Search(self.catalog, request, self.scoring, self.tree_cells))
+        ticket = Ticket(request, holding, now, Search(holding.catalog, request, self.scoring, self.tree_cells))
         if request.draft_ns:
             self._budget(ticket).observe_draft(ticket.search.draft_length, request.draft_ns)
         self._waiting.append(ticket)
@@ -148,7 +185,7 @@ class Engine:
     def _admit(self) -> None:
         while self._waiting and (slot := self._model.slots.take()) is not None:
             ticket = self._waiting.popleft()
-            ticket.cells = Cells(self.catalog, slot, ticket.request.prompt, self._model.slots.cells)
+            ticket.cells = Cells(ticket.holding.catalog, slot, ticket.request.prompt, self._model.slots.cells)
             self._open.append(ticket)
 
     def _ask_for_drafts(self) -> Iterator[tuple[Ticket, SearchEvent]]:
@@ -166,13 +203,13 @@ class Engine:
         for ticket in ready:
             if total + self._expected_rows(ticket) > MAX_PASS_ROWS and rows:
                 break
-            nodes = ticket.search.rows(self._budget(ticket), self.memory, self._load(ticket))
+            nodes = ticket.search.rows(self._budget(ticket), ticket.holding.memory, self._load(ticket))
             rows.append(self._place(ticket, nodes, total))
             total += rows[-1].placement.segment.rows
         return rows
 
     def _budget(self, ticket: Ticket) -> Budget:
-        return self.budget.of(ticket.request.sampling is not None)
+        return ticket.holding.budget.of(ticket.request.sampling is not None)
 
     def _load(self, ticket: Ticket) -> Load:
         """What the other open requests are likely to put into a pass that `ticket` takes part in."""
@@ -190,8 +227,6 @@ class Engine:
         return prompt + min(ticket.request.top_k, self.tree_cells)
 
     def _pack(self, rows: list[_Row]) -> Pack:
-        trie = self.catalog.trie
-        children = np.concatenate([row.frontier.children for row in rows])
         heads = [row.placement.segment.start + row.placement.head for row in rows]
         counts = np.concatenate([row.frontier.counts for row in rows])
         return Pack(
@@ -200,7 +235,7 @@ class Engine:
             segments=[row.placement.segment for row in rows],
             heads=np.concatenate(heads),
             row=np.repeat(np.arange(len(counts)), counts),
-            token=trie.tokens(children) if self._model.normalise else trie.code[children].astype(np.int64),
+            token=_wanted(rows),
         )
 
     def _settle(self, rows: list[_Row], values: Floats) -> Iterator[tuple[Ticket, SearchEvent]]:
@@ -213,7 +248,7 @@ class Engine:
             ticket.passes += 1
             ticket.depths.append(len(accepted))
             ticket.rows += row.placement.segment.rows
-            ticket.search.learn(self._budget(ticket), self.memory, row.frontier, own, accepted)
+            ticket.search.learn(self._budget(ticket), ticket.holding.memory, row.frontier, own, accepted)
             for beams in accepted:
                 yield ticket, beams
 
@@ -234,7 +269,7 @@ class Engine:
             total = time.perf_counter_ns() - ticket.opened_ns
             drafted, accepted = ticket.search.drafted_by_depth()
             result = SearchResult(
-                leaves=self.catalog.node_leaf(answer.nodes),
+                leaves=ticket.holding.catalog.node_leaf(answer.nodes),
                 log_probs=answer.log_probs,
                 passes=ticket.passes,
                 rows=ticket.rows,
@@ -244,12 +279,16 @@ class Engine:
                 queue_ns=max(0, total - ticket.pass_ns - ticket.search_ns),
                 pass_ns=ticket.pass_ns,
                 search_ns=ticket.search_ns,
-                advice=ticket.search.advice(self._budget(ticket), self.memory, self._load(ticket), self._draft_beams),
+                advice=self._advice(ticket),
                 pass_log=tuple(ticket.pass_log),
             )
             ended.append((ticket, result))
             self._close(ticket)
         return ended
+
+    def _advice(self, ticket: Ticket) -> DraftAdvice:
+        memory, load = ticket.holding.memory, self._load(ticket)
+        return ticket.search.advice(self._budget(ticket), memory, load, self._draft_beams)
 
     def _close(self, ticket: Ticket) -> None:
         assert ticket.cells is not None
@@ -269,3 +308,12 @@ class Engine:
             self._model.score(Pack(placement.tokens, placement.positions, [placement.segment], heads, none, none))
 
         self.budget.curve = PassCurve.measure(run, time.perf_counter_ns, most)
+
+
+def _wanted(rows: list[_Row]) -> Ints:
+    """Token ids of all children in turn; rows of one catalog, which is the rule, are looked up together."""
+    tries = {id(row.ticket.holding): row.ticket.holding.catalog.trie for row in rows}
+    if len(tries) == 1:
+        (trie,) = tries.values()
+        return trie.tokens(np.concatenate([row.frontier.children for row in rows]))
+    return np.concatenate([row.ticket.holding.catalog.trie.tokens(row.frontier.children) for row in rows])

@@ -72,6 +72,29 @@ class EngineRunner:
             raise EngineStopped("the engine has stopped") from self._failure
         return EngineStream(self, request, result_only)
 
+    async def between_passes(self, work: Callable[[], None]) -> None:
+        """Have the engine's thread do `work` when no pass is under way. Raises EngineStopped if none will be again."""
+        if self._closing or self._failure is not None:
+            raise EngineStopped("the engine has stopped") from self._failure
+        loop = asyncio.get_running_loop()
+        done = loop.create_future()
+
+        def end(error: Exception | None) -> None:
+            if not done.done():
+                done.set_result(error)
+
+        def command() -> None:
+            try:
+                work()
+            except Exception as error:
+                loop.call_soon_threadsafe(end, error)
+            else:
+                loop.call_soon_threadsafe(end, None)
+
+        self._submit(command)
+        if (error := await done) is not None:
+            raise error
+
     def _submit(self, command: Callable[[], None]) -> None:
         self._commands.append(command)
         self._wake.set()

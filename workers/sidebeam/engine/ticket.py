@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from sidebeam.engine.cells import Cells
+from sidebeam.engine.holding import Holding
 from sidebeam.search import Search, SearchRequest
 from sidebeam.search.request import PassRecord
 
@@ -14,6 +15,7 @@ class Ticket:
     """State between passes; owned by the engine's thread. Times are nanoseconds."""
 
     request: SearchRequest
+    holding: Holding
     opened_ns: int
     search: Search
     cells: Cells | None = None

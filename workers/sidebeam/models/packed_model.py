@@ -25,7 +25,7 @@ Decoder = Callable[[Tensor, Tensor, PassPlan, Tensor], Tensor]  # tokens [T], po
 class Pack:
     """The rows of one pass, and which of their log-probs are wanted.
 
-    `heads` are the rows that go through the LM head, ascending; wanted entry j is token `token[j]` after the
+    `heads` are the rows that go through the LM head, ascending; wanted entry j is token id `token[j]` after the
     `row[j]`-th of them.
     """
 
@@ -34,14 +34,15 @@ class Pack:
     segments: list[Segment]
     heads: Ints  # [R]
     row: Ints  # [C]
-    token: Ints  # [C] token ids, or indices into the alphabet where the head is cut to it
+    token: Ints  # [C]
 
 
 class PackedModel:
     """Owns the model and its KV slots; not thread-safe.
 
     `normalise` True: wanted entries are log-softmax over the whole vocabulary. False: bare logits, for a caller that
-    renormalises over live children; the head is then cut to `alphabet`'s rows where its weights can be read.
+    renormalises over live children and wants tokens of `alphabet` only; the head is then cut to their rows where its
+    weights can be read.
     """
 
     def __init__(self, model: Any, slots: KVSlots, alphabet: Ints, *, normalise: bool) -> None:
@@ -49,8 +50,11 @@ class PackedModel:
         self.normalise = normalise
         self.device = _input_device(model)
         self.config = model.config
-        self._alphabet = torch.from_numpy(alphabet)
-        self._cut = None if normalise else _cut_head(model.get_output_embeddings(), self._alphabet)
+        self._cut = None if normalise else _cut_head(model.get_output_embeddings(), alphabet)
+        self._place = np.zeros(0 if self._cut is None else int(model.config.vocab_size), np.int64)  # in the cut head
+        if self._cut is not None:
+            self._place[alphabet] = np.arange(len(alphabet))
+        self._cut_to = alphabet
         packed_pay = cpu_kernels.pay(model)
         self._decoder: Decoder
         if packed_decoder.supports(model):
@@ -62,19 +66,36 @@ class PackedModel:
             cpu_kernels.install(model)
         self._head = model.get_output_embeddings()
 
+    def widen(self, alphabet: Ints) -> None:
+        """From now on tokens of this alphabet are wanted, too; to be called between passes.
+
+        A cut head gets their rows. Where its weights cannot be read any more, the whole head is used from here on.
+        """
+        new = np.setdiff1d(alphabet, self._cut_to)
+        if self._cut is None or not len(new):
+            return
+        more = _cut_head(self._head, new)
+        if more is not None:
+            (weight, bias), (new_weight, new_bias) = self._cut, more
+            joined = None if bias is None or new_bias is None else torch.cat([bias, new_bias])
+            self._place[new] = len(self._cut_to) + np.arange(len(new))
+            self._cut_to = np.concatenate([self._cut_to, new])
+            more = torch.cat([weight, new_weight]), joined
+        self._cut = more
+
     @torch.inference_mode()
     def score(self, pack: Pack) -> Floats:
         """One pass. Returns the wanted entries [C], float32, on the host: the pass's only device-to-host copy."""
         rows = self._hidden(pack)  # [R, hidden]
         if not len(pack.heads):
             return np.zeros(0, np.float32)
-        row, token = torch.from_numpy(pack.row), torch.from_numpy(pack.token)
         if self._cut is not None:
             logits = F.linear(rows, *self._cut).float()  # [R, alphabet]
+            token = torch.from_numpy(self._place[pack.token]).to(logits.device)
         else:
             logits = self._head(rows).float()  # [R, vocab]
-            token = token if self.normalise else self._alphabet[token]
-        row, token = row.to(logits.device), token.to(logits.device)
+            token = torch.from_numpy(pack.token).to(logits.device)
+        row = torch.from_numpy(pack.row).to(logits.device)
         wanted = logits[row, token]  # [C]
         if self.normalise:
             wanted = wanted - logits.logsumexp(dim=-1)[row]
@@ -121,10 +142,10 @@ def _input_device(model: Any) -> torch.device:
     return torch.device(device) if device is not None else embedding.weight.device
 
 
-def _cut_head(head: torch.nn.Module, alphabet: Tensor) -> tuple[Tensor, Tensor | None] | None:
-    weight: Tensor = head.weight  # type: ignore[assignment]
-    if weight.is_meta or hasattr(head, "_hf_hook"):  # offloaded: the weights are there only inside its own forward
+def _cut_head(head: torch.nn.Module, alphabet: Ints) -> tuple[Tensor, Tensor | None] | None:
+    weight: Tensor | None = getattr(head, "weight", None)
+    if weight is None or weight.is_meta or hasattr(head, "_hf_hook"):  # repacked, or offloaded between its forwards
         return None
     bias: Tensor | None = getattr(head, "bias", None)
-    rows = alphabet.to(weight.device)
+    rows = torch.from_numpy(alphabet).to(weight.device)
     return weight.detach()[rows].contiguous(), None if bias is None else bias.detach()[rows].contiguous()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from sidebeam.engine.engine import Engine
+from sidebeam.engine.holding import HeldSearch
 from sidebeam.engine.ticket import Ticket
 from sidebeam.search import DraftTree, SearchEvent, SearchRequest
 from sidebeam.texts.engine import TextEngine
@@ -28,7 +29,7 @@ class JointEngine:
         """Whether a step would find nothing to do."""
         return self.searches.is_idle and self.texts.is_idle
 
-    def open(self, request: SearchRequest | TextRequest) -> Ticket | TextTicket:
+    def open(self, request: SearchRequest | HeldSearch | TextRequest) -> Ticket | TextTicket:
         """Start a search or a text. Raises ValueError as its engine does."""
         return self.texts.open(request) if isinstance(request, TextRequest) else self.searches.open(request)
 

@@ -6,6 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
+from sidebeam.bundle import Bundle
 from sidebeam.cores import usable_cores
 from sidebeam.logs import FORMATS, LEVELS
 
@@ -21,6 +22,9 @@ def worker_parser(program: str, summary: str) -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--pools", type=Path, metavar="DIR", help="earlier texts, to draft from and to add to; default: the bundle's"
+    )
+    parser.add_argument(
+        "--catalog", type=Path, metavar="FILE", help="a compiled one instead of the bundle's items, while it is there"
     )
     parser.add_argument("--threads", type=_positive, default=usable_cores(), metavar="N", help="compute threads")
     parser.add_argument("--slots", type=_positive, default=16, metavar="N", help="requests that hold KV at once")
@@ -39,6 +43,14 @@ def worker_parser(program: str, summary: str) -> argparse.ArgumentParser:
     parser.add_argument("--log-format", choices=FORMATS, default="auto", help="default: %(default)s")
     parser.add_argument("--log-level", choices=LEVELS, default="info", help="default: %(default)s")
     return parser
+
+
+def opened_bundle(args: argparse.Namespace) -> Bundle:
+    """The bundle that the flags name. Raises BundleError.
+
+    With `--catalog`, a worker that starts again gets the catalog that its front uses, whatever the items are by then.
+    """
+    return Bundle.open(args.bundle, args.catalog if args.catalog and args.catalog.is_file() else None)
 
 
 def memory_plan(text: str) -> dict[int | str, int | str]:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import grpc
 
 from sidebeam.bundle import Bundle, BundleError, Tokenizer, open_catalog
-from sidebeam.workers.arguments import worker_parser
+from sidebeam.catalog import Catalog
+from sidebeam.workers.arguments import opened_bundle, worker_parser
 from sidebeam.workers.process import load, prepare, serve, traced
 
 if TYPE_CHECKING:
@@ -30,18 +31,24 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(args: argparse.Namespace) -> int:
     from sidebeam.worker.v1 import draft_pb2_grpc
+    from sidebeam.workers.catalog_shelf import CatalogShelf
     from sidebeam.workers.draft_servicer import DraftServicer
     from sidebeam.workers.identity import Identity
     from sidebeam.workers.work_log import WorkLog
 
     with traced(args) as tracing, ThreadPoolExecutor(max_workers=1, thread_name_prefix="draft") as executor:
-        draft, keeper = load(lambda: _parts(args), executor)
+        bundle, draft, keeper = load(lambda: _parts(args), executor)
         tasks = set()
+
+        async def hold(catalog: Catalog) -> DraftModel:
+            assert draft is not None
+            return await asyncio.get_running_loop().run_in_executor(executor, draft.on, catalog)
 
         def register(server: grpc.aio.Server, fail: Callable[[], None]) -> None:
             if keeper is not None:
                 tasks.add(asyncio.create_task(keeper.run()))
-            servicer = DraftServicer(draft, executor, keeper, Identity.on(args.device), WorkLog(tracing))
+            shelf = None if draft is None else CatalogShelf(bundle, draft.catalog, draft, hold)
+            servicer = DraftServicer(draft, shelf, executor, keeper, Identity.on(args.device), WorkLog(tracing))
             draft_pb2_grpc.add_DraftServiceServicer_to_server(servicer, server)  # type: ignore[no-untyped-call]
 
         code = serve(args.listen, register)
@@ -50,14 +57,14 @@ def _run(args: argparse.Namespace) -> int:
         return code
 
 
-def _parts(args: argparse.Namespace) -> tuple[DraftModel | None, PoolKeeper | None]:
-    """What the bundle has for this worker: a draft model, pools, or both."""
-    bundle = Bundle.open(args.bundle)
+def _parts(args: argparse.Namespace) -> tuple[Bundle, DraftModel | None, PoolKeeper | None]:
+    """The bundle, and what it has for this worker: a draft model, pools, or both."""
+    bundle = opened_bundle(args)
     keeper = _keeper(bundle, args)
     drafts = bundle.draft is not None and bundle.items is not None
     if keeper is None and not drafts:
         raise BundleError(bundle.root, ["it has neither a [draft] for its [catalog] nor pools for its [texts]"])
-    return _warm_draft(bundle, args) if drafts else None, keeper
+    return bundle, _warm_draft(bundle, args) if drafts else None, keeper
 
 
 def _keeper(bundle: Bundle, args: argparse.Namespace) -> PoolKeeper | None:

@@ -14,6 +14,8 @@ from sidebeam.engine import DraftModel, DraftSession
 from sidebeam.search import Width
 from sidebeam.worker.v1 import draft_pb2, draft_pb2_grpc, tree_pb2
 from sidebeam.workers import wire
+from sidebeam.workers.catalog_call import open_catalog
+from sidebeam.workers.catalog_shelf import CatalogShelf
 from sidebeam.workers.identity import Identity
 from sidebeam.workers.pool_keeper import PoolKeeper
 from sidebeam.workers.work_log import WorkLog
@@ -22,17 +24,22 @@ Context = grpc.aio.ServicerContext[Any, draft_pb2.ProposeResponse]
 
 
 class DraftServicer(draft_pb2_grpc.DraftServiceServicer):
-    """Serves one draft model, which only the one thread of `executor` touches, and pools; either may be None."""
+    """Serves one draft model, which only the one thread of `executor` touches, and pools; either may be None.
+
+    `catalogs` is there if the model is: it by version, on each catalog that is held.
+    """
 
     def __init__(
         self,
         draft: DraftModel | None,
+        catalogs: CatalogShelf[DraftModel] | None,
         executor: ThreadPoolExecutor,
         keeper: PoolKeeper | None,
         identity: Identity,
         work_log: WorkLog,
     ) -> None:
         self._draft = draft
+        self._catalogs = catalogs
         self._executor = executor
         self._keeper = keeper
         self._identity = identity
@@ -46,8 +53,8 @@ class DraftServicer(draft_pb2_grpc.DraftServiceServicer):
             texts=texts, version=identity.version, runtime=identity.runtime, device=identity.device
         )
         draft = self._draft
-        if draft is not None:
-            info.catalog_version = draft.catalog.version
+        if draft is not None and self._catalogs is not None:
+            info.catalog_version = self._catalogs.newest
             info.vocab_size = draft.vocab_size
             info.max_prompt_tokens = draft.max_prompt_tokens
             info.slots = draft.model.slots.slots
@@ -56,13 +63,21 @@ class DraftServicer(draft_pb2_grpc.DraftServiceServicer):
 
     async def Propose(self, requests: Any, context: Context) -> None:  # noqa: N802
         """One session: the first message opens it, each one is answered by a tree."""
-        if self._draft is None:
+        if self._catalogs is None:
             await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "this worker has no draft model")
             return
-        seat = Seat(self._draft, self._work_log)
+        message = await context.read()
+        if message is grpc.aio.EOF:
+            return
+        draft = self._catalogs.get(message.catalog_version)
+        if draft is None:
+            why = self._catalogs.refusal(message.catalog_version)
+            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, why)
+            return
+        seat = Seat(draft, self._work_log)
         loop = asyncio.get_running_loop()
         try:
-            while (message := await context.read()) is not grpc.aio.EOF:
+            while message is not grpc.aio.EOF:
                 # If the caller goes away before its turn comes, the work is never done.
                 response = await loop.run_in_executor(self._executor, seat.propose, message)
                 if response is None:
@@ -70,10 +85,26 @@ class DraftServicer(draft_pb2_grpc.DraftServiceServicer):
                         grpc.StatusCode.RESOURCE_EXHAUSTED, "no KV slot is free, or none holds the prompt"
                     )
                 await context.write(response)
+                message = await context.read()
         except ValueError as error:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
         finally:
             self._executor.submit(seat.leave)
+
+    async def OpenCatalog(  # noqa: N802
+        self, request: tree_pb2.OpenCatalogRequest, context: Any
+    ) -> tree_pb2.OpenCatalogResponse:
+        """Hold a version of the catalog."""
+        await open_catalog(self._catalogs, request, context)
+        return tree_pb2.OpenCatalogResponse()
+
+    async def CloseCatalog(  # noqa: N802
+        self, request: tree_pb2.CloseCatalogRequest, context: Any
+    ) -> tree_pb2.CloseCatalogResponse:
+        """Hold it no more."""
+        if self._catalogs is not None:
+            self._catalogs.close(request.version)
+        return tree_pb2.CloseCatalogResponse()
 
     async def Learn(self, request: draft_pb2.LearnRequest, context: Any) -> draft_pb2.LearnResponse:  # noqa: N802
         """Queue a finished text."""

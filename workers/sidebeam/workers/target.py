@@ -9,13 +9,14 @@ import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import grpc
 
-from sidebeam.bundle import Bundle
-from sidebeam.workers.arguments import memory_plan, worker_parser
+from sidebeam.catalog import Catalog
+from sidebeam.workers.arguments import memory_plan, opened_bundle, worker_parser
 from sidebeam.workers.process import load, prepare, serve, traced
 
 if TYPE_CHECKING:
@@ -41,10 +42,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from sidebeam.engine import EngineRunner
+    from sidebeam.engine import EngineRunner, Holding
     from sidebeam.search import SearchResult
     from sidebeam.texts import TextResult
     from sidebeam.worker.v1 import target_pb2_grpc
+    from sidebeam.workers.catalog_shelf import CatalogShelf
     from sidebeam.workers.identity import Identity
     from sidebeam.workers.target_servicer import TargetServicer
     from sidebeam.workers.work_log import WorkLog
@@ -59,12 +61,21 @@ def _run(args: argparse.Namespace) -> int:
         runner = EngineRunner(model.engine, (SearchResult, TextResult))
         tasks = set()
 
+        async def hold(catalog: Catalog) -> Holding:
+            assert model.searches is not None
+            holding = await asyncio.to_thread(model.searches.prepare, catalog)
+            await runner.between_passes(partial(model.searches.hold, holding))
+            return holding
+
         def register(server: grpc.aio.Server, fail: Callable[[], None]) -> None:
             runner.start()
             if desk is not None and desk.shelf is not None:
                 tasks.add(asyncio.create_task(desk.shelf.watch()))
             identity, log = Identity.on(args.device), WorkLog(tracing)
-            servicer = TargetServicer(runner, model, desk, args.draft_wait_ms / 1000, fail, identity, log)
+            shelf = None
+            if model.searches is not None:
+                shelf = CatalogShelf(model.bundle, model.searches.catalog, model.searches.holding, hold)
+            servicer = TargetServicer(runner, model, shelf, desk, args.draft_wait_ms / 1000, fail, identity, log)
             target_pb2_grpc.add_TargetServiceServicer_to_server(servicer, server)  # type: ignore[no-untyped-call]
 
         code = serve(args.listen, register)
@@ -79,7 +90,7 @@ def _warm_model(args: argparse.Namespace, offload: Path | None) -> tuple[TargetM
     from sidebeam.workers.target_model import TargetModel
     from sidebeam.workers.text_desk import TextDesk
 
-    bundle = Bundle.open(args.bundle)
+    bundle = opened_bundle(args)
     model = TargetModel.load(
         bundle,
         device=args.device,

@@ -28,6 +28,7 @@ SPARED = 4  # one slot in so many is never taken by texts, which hold theirs for
 class TargetModel:
     """`searches` None: the bundle has no catalog; `writer` None: it has no [texts]."""
 
+    bundle: Bundle
     packed: PackedModel
     searches: Engine | None
     writer: Writer | None
@@ -76,7 +77,7 @@ class TargetModel:
                 pass_rows=max(PASS_ROWS, slots),
             )
             writer = Writer(texts, codec, max_new_tokens=bundle.texts.max_new_tokens, max_prompt_tokens=text_prompt)
-        loaded = cls(packed, searches, writer)
+        loaded = cls(bundle, packed, searches, writer)
         loaded._warm_up()
         return loaded
 

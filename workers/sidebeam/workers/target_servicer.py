@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -13,10 +13,12 @@ import grpc
 import structlog
 
 from sidebeam.catalog import Catalog
-from sidebeam.engine import EngineRunner, EngineStopped, EngineStream
+from sidebeam.engine import EngineRunner, EngineStopped, EngineStream, HeldSearch, Holding
 from sidebeam.search.request import AcceptedBeams, DraftWanted, SearchResult
 from sidebeam.worker.v1 import target_pb2, target_pb2_grpc, tree_pb2
 from sidebeam.workers import wire
+from sidebeam.workers.catalog_call import NO_CATALOG, open_catalog
+from sidebeam.workers.catalog_shelf import CatalogShelf
 from sidebeam.workers.identity import Identity
 from sidebeam.workers.target_model import TargetModel
 from sidebeam.workers.text_desk import TextDesk
@@ -24,9 +26,11 @@ from sidebeam.workers.work_log import WorkLog
 
 Context = grpc.aio.ServicerContext[Any, target_pb2.SearchResponse]
 
+SETTLE_S = 5.0  # callers answer every question, unless they die
+
 
 class TargetServicer(target_pb2_grpc.TargetServiceServicer):
-    """Serves what `model` does, whose engine `runner` drives; `desk` is there if it writes texts.
+    """Serves what `model` does, whose engine `runner` drives: `catalogs` is there if it searches, `desk` if it writes.
 
     `draft_wait_s` bounds the wait for each draft asked for; `fail` ends the process.
     """
@@ -35,6 +39,7 @@ class TargetServicer(target_pb2_grpc.TargetServiceServicer):
         self,
         runner: EngineRunner,
         model: TargetModel,
+        catalogs: CatalogShelf[Holding] | None,
         desk: TextDesk | None,
         draft_wait_s: float,
         fail: Callable[[], None],
@@ -43,7 +48,7 @@ class TargetServicer(target_pb2_grpc.TargetServiceServicer):
     ) -> None:
         self._runner = runner
         self._model = model
-        self._searches = model.searches
+        self._catalogs = catalogs
         self._desk = desk
         self._draft_wait_s = draft_wait_s
         self._fail = fail
@@ -55,7 +60,7 @@ class TargetServicer(target_pb2_grpc.TargetServiceServicer):
         info = self._model.describe()
         return tree_pb2.DescribeResponse(
             info=tree_pb2.WorkerInfo(
-                catalog_version=info.catalog_version,
+                catalog_version="" if self._catalogs is None else self._catalogs.newest,
                 vocab_size=info.vocab_size,
                 max_prompt_tokens=info.max_prompt_tokens,
                 slots=info.slots,
@@ -75,19 +80,31 @@ class TargetServicer(target_pb2_grpc.TargetServiceServicer):
         if first is grpc.aio.EOF or first.WhichOneof("step") != "open":
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the first message must open a search")
         opening = first.open
-        ours = "" if self._searches is None else self._searches.catalog.version
-        if self._searches is None or opening.catalog_version != ours:
-            await context.abort(
-                grpc.StatusCode.FAILED_PRECONDITION,
-                f"catalog_version is {opening.catalog_version!r}; this worker has {ours!r}",
-            )
-        catalog = self._searches.catalog
+        holding = None if self._catalogs is None else self._catalogs.get(opening.catalog_version)
+        if self._catalogs is None or holding is None:
+            why = NO_CATALOG if self._catalogs is None else self._catalogs.refusal(opening.catalog_version)
+            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, why)
+            return
         note = partial(self._work_log.searched, opening, time.perf_counter_ns())
-        async with (
-            self._errors(opening.request_id, context),
-            self._runner.stream(wire.search_request(opening, catalog), opening.result_only) as stream,
-        ):
-            await self._relay(stream, catalog, context, note)
+        async with self._errors(opening.request_id, context):
+            search = HeldSearch(wire.search_request(opening, holding.catalog), holding)
+            async with self._runner.stream(search, opening.result_only) as stream:
+                await self._relay(stream, holding.catalog, context, note)
+
+    async def OpenCatalog(  # noqa: N802
+        self, request: tree_pb2.OpenCatalogRequest, context: Any
+    ) -> tree_pb2.OpenCatalogResponse:
+        """Hold a version of the catalog."""
+        await open_catalog(self._catalogs, request, context)
+        return tree_pb2.OpenCatalogResponse()
+
+    async def CloseCatalog(  # noqa: N802
+        self, request: tree_pb2.CloseCatalogRequest, context: Any
+    ) -> tree_pb2.CloseCatalogResponse:
+        """Hold it no more."""
+        if self._catalogs is not None:
+            self._catalogs.close(request.version)
+        return tree_pb2.CloseCatalogResponse()
 
     async def Write(self, request: target_pb2.WriteRequest, context: Any) -> None:  # noqa: N802
         """One text. A cancelled call leaves the stream's block, and with it the engine."""
@@ -130,6 +147,7 @@ class TargetServicer(target_pb2_grpc.TargetServiceServicer):
                         await context.write(wire.search_result(event))
                     finally:  # a caller that has the result ends the call, however far it is here
                         note(event)
+            await answers.settle()
         finally:
             answers.close()
 
@@ -143,10 +161,13 @@ class DraftAnswers:
         self._asked = 0
         self._seen = 0
         self._waiting: asyncio.Future[tree_pb2.TokenTree | None] | None = None
+        self._settled = asyncio.Event()
+        self._settled.set()
 
     async def next(self, timeout_s: float) -> tree_pb2.TokenTree | None:
         """The answer to the question just asked; None if it is late or never comes. A late one is dropped."""
         self._asked += 1
+        self._settled.clear()
         self._waiting = asyncio.get_running_loop().create_future()
         if self._reader is None:
             self._reader = asyncio.create_task(self._read())
@@ -155,6 +176,15 @@ class DraftAnswers:
                 return await self._waiting
         except TimeoutError:
             return None
+
+    async def settle(self) -> None:
+        """Wait, not for long, until every question has its answer, in time or late.
+
+        A caller who writes one to a call that has ended is told of an error, and takes this worker for gone.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SETTLE_S):
+                await self._settled.wait()
 
     def close(self) -> None:
         """Stop reading."""
@@ -166,5 +196,8 @@ class DraftAnswers:
             self._seen += 1
             if self._seen == self._asked and self._waiting is not None and not self._waiting.done():
                 self._waiting.set_result(message.draft)
+            if self._seen >= self._asked:
+                self._settled.set()
+        self._settled.set()
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_result(None)

@@ -21,6 +21,13 @@ class AdaptiveLimit:
         self._limit = float(most)
         self._lowered_at = float("-inf")
 
+    def bound(self, most: int) -> None:
+        """From now on `most` bounds it; a limit that was never lowered goes along. Raises ValueError like opening."""
+        if most < 1:
+            raise ValueError(f"the limit must be at least 1; given {most}")
+        self._limit = float(most) if self._limit >= self._most else min(self._limit, float(most))
+        self._most = most
+
     @property
     def now(self) -> int:
         """The limit."""

@@ -30,6 +30,7 @@ class Visit:
         self.deadline = deadline  # of the event loop's clock, seconds
         self.work_s = 0.0  # inside the target, waiting left out; 0: not known
         self.is_cut_short = False
+        self.is_answered = False  # rather than left by its caller, or ended because there is no target worker
 
 
 class Admission:
@@ -49,6 +50,15 @@ class Admission:
         self._service = ServiceTime()
         self._everybody = _throttler(config.requests_per_second)
         self._tenants: dict[str, Throttler] = {}
+
+    def configure(self, config: AdmissionConfig, max_in_flight: int) -> None:
+        """Take over other settings; who is inside stays, and who waits for a ceiling waits for the new one."""
+        self._config = config
+        self._most = max_in_flight
+        self._limit.bound(max_in_flight)
+        self._everybody.rate_limit = config.requests_per_second
+        for throttler in self._tenants.values():
+            throttler.rate_limit = config.tenant_requests_per_second or config.requests_per_second
 
     @property
     def in_flight(self) -> int:
@@ -99,6 +109,7 @@ class Admission:
         visit, started = Visit(deadline), clock.time()
         try:
             yield visit
+            visit.is_answered = True
         except Refusal as error:
             visit.is_cut_short |= error.code is grpc.StatusCode.DEADLINE_EXCEEDED
             raise
@@ -113,9 +124,9 @@ class Admission:
         if visit.work_s:
             self._service.observe(visit.work_s)
         inside = self._permits.held + 1
-        if not visit.is_cut_short:
+        if visit.is_answered and not visit.is_cut_short:
             self._limit.in_time(inside)
-        elif visit.deadline - started >= HOPELESS * self._service.least_s:
+        elif visit.is_cut_short and visit.deadline - started >= HOPELESS * self._service.least_s:
             self._limit.too_late(inside, started, now)
 
     async def _pass_ceilings(self, until: float) -> None:

@@ -6,15 +6,35 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+STANDING = 0.5  # of its patience, waited by the first in line: more come than can be worked on
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """One in line; `since` is of the event loop's clock."""
+
+    turn: asyncio.Future[None]
+    since: float
+    patience_s: float
+
+    def is_impatient(self, now: float) -> bool:
+        return now - self.since > STANDING * self.patience_s
 
 
 class Permits:
-    """As many as `limit()` says at the moment. First come, first served; whoever gives up leaves the line."""
+    """As many as `limit()` says at the moment; whoever gives up leaves the line.
+
+    First come, first served, until the line stands: then the last to come is the next. In a line that is always as long
+    as patience lasts, each would else wait that long for nothing. So some do not wait, and the others are turned away
+    in any case.
+    """
 
     def __init__(self, limit: Callable[[], int]) -> None:
         self._limit = limit
         self._held = 0
-        self._line: deque[asyncio.Future[None]] = deque()
+        self._line: deque[_Waiting] = deque()
 
     @property
     def held(self) -> int:
@@ -39,14 +59,16 @@ class Permits:
             self._call_next()
 
     async def _wait(self, timeout_s: float) -> None:
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._line.append(turn)
+        loop = asyncio.get_running_loop()
+        turn: asyncio.Future[None] = loop.create_future()
+        place = _Waiting(turn, loop.time(), timeout_s)
+        self._line.append(place)
         try:
             async with asyncio.timeout(timeout_s):
                 await turn
         except BaseException:
-            if turn in self._line:
-                self._line.remove(turn)
+            if place in self._line:
+                self._line.remove(place)
             if turn.done() and not turn.cancelled():  # called and gone at the same moment
                 self._held -= 1
                 self._call_next()
@@ -55,7 +77,8 @@ class Permits:
 
     def _call_next(self) -> None:
         while self._line and self._held < self._limit():
-            turn = self._line.popleft()
+            stands = self._line[0].is_impatient(asyncio.get_running_loop().time())
+            turn = (self._line.pop() if stands else self._line.popleft()).turn
             if not turn.done():
                 self._held += 1
                 turn.set_result(None)

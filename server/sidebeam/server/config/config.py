@@ -13,14 +13,15 @@ class Rule:
     low: float | None = None
     high: float | None = None
     choices: tuple[str, ...] = ()
+    live: bool = False  # whether a change is taken over while the sidecar runs; others need a restart
 
 
-def _within(default: float, low: float, high: float | None = None) -> Any:
-    return field(default=default, metadata={"rule": Rule(low, high)})
+def _within(default: float, low: float, high: float | None = None, *, live: bool = False) -> Any:
+    return field(default=default, metadata={"rule": Rule(low, high, live=live)})
 
 
-def _one_of(default: str, *choices: str) -> Any:
-    return field(default=default, metadata={"rule": Rule(choices=choices)})
+def _one_of(default: str, *choices: str, live: bool = False) -> Any:
+    return field(default=default, metadata={"rule": Rule(choices=choices, live=live)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +33,9 @@ class ServerConfig:
     # A history and 100,000 exclusions of ten characters take about 1.2 MB.
     max_request_bytes: int = _within(4 << 20, 1024, 256 << 20)
     # For callers that set none: a hundred times what an answer takes, so it ends only what is lost.
-    default_deadline_s: float = _within(10.0, 0.001)
+    default_deadline_s: float = _within(10.0, 0.001, live=True)
     # What is kept of a deadline to send what is known by then: the way to the caller, on a host whose cores are busy.
-    cut_margin_ms: float = _within(8.0, 0.0, 10_000.0)
+    cut_margin_ms: float = _within(8.0, 0.0, 10_000.0, live=True)
     # Of one request; ours are some hundred bytes. A token of an identity provider may take some thousand.
     max_metadata_bytes: int = _within(16 << 10, 1024, 1 << 20)
     # Who may connect to a Unix socket that is listened on: the owner alone, or its group, for a pod whose containers
@@ -47,12 +48,13 @@ class ServerConfig:
     connection_grace_s: float = _within(120.0, 0.0, 86_400.0)
     # HOST:PORT where health alone is told, without TLS; empty: none. Kubernetes' probes speak no TLS.
     health_listen: str = ""
-    # How often files of certificates and tenants are looked at: a changed secret comes to a pod within a minute.
-    reload_interval_s: float = _within(10.0, 0.05)
+    # How often the files of certificates, tenants, catalog and settings are looked at: a changed secret or ConfigMap
+    # comes to a pod within a minute.
+    reload_interval_s: float = _within(10.0, 0.05, live=True)
     # What endpoints need to learn of NOT_SERVING; a sidecar's only caller is local, and needs nothing.
-    drain_delay_s: float = _within(0.0, 0.0)
+    drain_delay_s: float = _within(0.0, 0.0, live=True)
     # Longer than the default deadline would keep streams open that no one reads any more.
-    drain_timeout_s: float = _within(10.0, 0.0)
+    drain_timeout_s: float = _within(10.0, 0.0, live=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,18 +116,18 @@ class DraftConfig:
     # A worker run elsewhere; with it, none is started here.
     address: str = ""
     # Before the first pass: some times what a draft takes. A later one does not pay any more.
-    first_wait_ms: float = _within(50.0, 0.0, 10_000.0)
+    first_wait_ms: float = _within(50.0, 0.0, 10_000.0, live=True)
     # After a draft that was too late, none is waited for this long: a worker that hangs costs little.
-    pause_ms: float = _within(1000.0, 0.0)
+    pause_ms: float = _within(1000.0, 0.0, live=True)
     # Drafts are hints, target passes are not: where cores are scarce the target goes first.
     nice: int = _within(10, 0, 19)
     # auto: always where a core is left for the draft worker; else a guess would slow down the target, and is made
     # only for a request that comes after quiet_ms without any.
-    provisional: str = _one_of("auto", "auto", "always", "off")
+    provisional: str = _one_of("auto", "auto", "always", "off", live=True)
     # Some times what an answer takes: callers that wait for each other's answers never leave such a gap.
-    quiet_ms: float = _within(100.0, 0.0)
+    quiet_ms: float = _within(100.0, 0.0, live=True)
     # Guesses that are made at a time; under load drafts for first passes go before them.
-    provisional_streams: int = _within(1, 1, 4096)
+    provisional_streams: int = _within(1, 1, 4096, live=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +137,7 @@ class TextsConfig:
     # A folder of earlier texts to draft from; empty: the bundle's, if it names one. Made by the first text learned.
     pools: str = ""
     # For callers that set none: a text takes tens of passes where an answer takes a few.
-    default_deadline_s: float = _within(60.0, 0.001)
+    default_deadline_s: float = _within(60.0, 0.001, live=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,17 +145,17 @@ class LimitsConfig:
     """What one request may ask for."""
 
     # A beam of 1,000 fills several passes; beyond that a batch job is meant.
-    max_top_k: int = _within(1000, 1)
+    max_top_k: int = _within(1000, 1, live=True)
     # The bundle's max_history is used; callers may send longer ones, but not without bound.
-    max_history_items: int = _within(10_000, 1)
+    max_history_items: int = _within(10_000, 1, live=True)
     # Sixteen characters for each of 4,096 tokens; tokenizing that many takes some tens of milliseconds.
-    max_prompt_chars: int = _within(65_536, 1)
+    max_prompt_chars: int = _within(65_536, 1, live=True)
     # A user's whole past, or a shop's out-of-stock list; bounded by max_request_bytes as well.
-    max_excluded_items: int = _within(500_000, 0)
+    max_excluded_items: int = _within(500_000, 0, live=True)
     # A KV slot holds 640 tree nodes: three levels of 200.
-    max_draft_beams: int = _within(200, 1)
+    max_draft_beams: int = _within(200, 1, live=True)
     # Sixteen times the slots of one replica: the last in line waits for about sixteen answers.
-    max_in_flight: int = _within(256, 1)
+    max_in_flight: int = _within(256, 1, live=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,13 +163,13 @@ class AdmissionConfig:
     """Who may come in, and how many at a time."""
 
     # Far above what a replica answers: it stops callers that ran away, not callers that are many.
-    requests_per_second: int = _within(1000, 1, 1_000_000)
+    requests_per_second: int = _within(1000, 1, 1_000_000, live=True)
     # For each tenant that a certificate or a token names; 0: only the ceiling of all.
-    tenant_requests_per_second: int = _within(0, 0, 1_000_000)
+    tenant_requests_per_second: int = _within(0, 0, 1_000_000, live=True)
     # Requests that are worked on at once; fewer where deadlines are missed. 0: the KV slots of all target workers.
-    max_concurrent: int = _within(0, 0, 65_536)
+    max_concurrent: int = _within(0, 0, 65_536, live=True)
     # For the rate ceilings and a permit together. Waiting longer than an answer takes helps no one.
-    max_wait_ms: float = _within(100.0, 0.0)
+    max_wait_ms: float = _within(100.0, 0.0, live=True)
 
 
 @dataclass(frozen=True, slots=True)

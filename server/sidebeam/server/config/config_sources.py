@@ -7,6 +7,7 @@ import difflib
 import json
 import tomllib
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -25,6 +26,19 @@ class ConfigError(ValueError):
     def __init__(self, problems: list[str]) -> None:
         self.problems = problems
         super().__init__("; ".join(problems))
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigSource:
+    """Where one sidecar's settings come from: only the file can change while it runs."""
+
+    file: Path | None
+    environment: Mapping[str, str]
+    flags: Values
+
+    def read(self) -> Config:
+        """The effective settings, as the file says now. Raises ConfigError."""
+        return load(self.file, self.environment, self.flags)
 
 
 def load(file: Path | None, environment: Mapping[str, str], flags: Values) -> Config:

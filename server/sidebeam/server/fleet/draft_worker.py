@@ -17,11 +17,10 @@ Answer = asyncio.Future[draft_pb2.ProposeResponse | None]
 
 
 class DraftWorker:
-    """Opens sessions while the worker is up. `pause_s` is how long none is waited for after one was too late."""
+    """Opens sessions while the worker is up."""
 
-    def __init__(self, link: WorkerLink, pause_s: float) -> None:
+    def __init__(self, link: WorkerLink) -> None:
         self.link = link
-        self._pause_s = pause_s
         self._paused_until = 0.0
         self.late = 0
         self._propose: Callable[[], ProposeCall] = link.channel.stream_stream(  # type: ignore[assignment]
@@ -36,10 +35,10 @@ class DraftWorker:
         info = self.link.info
         return info is not None and info.vocab_size > 0 and asyncio.get_running_loop().time() >= self._paused_until
 
-    def was_late(self) -> None:
+    def was_late(self, pause_s: float) -> None:
         """Do not wait for this worker for a while."""
         self.late += 1
-        self._paused_until = asyncio.get_running_loop().time() + self._pause_s
+        self._paused_until = asyncio.get_running_loop().time() + pause_s
 
     def open(self, subject: draft_pb2.ProposeRequest) -> DraftSession:
         """A session about `subject`, which its first question will say, too; nothing is sent before that."""

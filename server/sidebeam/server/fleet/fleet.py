@@ -15,6 +15,7 @@ from sidebeam.bundle import Bundle
 from sidebeam.cores import usable_cores
 from sidebeam.server.config.config import Config, DraftConfig, TargetConfig
 from sidebeam.server.fleet import draft_worker, replicas
+from sidebeam.server.fleet.catalog_link import CatalogFile, CatalogLink
 from sidebeam.server.fleet.draft_worker import DraftWorker
 from sidebeam.server.fleet.learner import Learner
 from sidebeam.server.fleet.replicas import Replicas, TargetReplica
@@ -32,8 +33,9 @@ class Fleet:
     """Entering it starts the workers, leaving it stops them. `draft` is None where drafts are off or have no model,
     `learner` where there are no pools, or nothing is drafted from them.
 
-    Local workers listen in the folder `sockets`. `described` is told what each target holds, `changed` that some
-    worker came or went.
+    Local workers listen in the folder `sockets`. `catalogs` returns the versions that requests may name, the current
+    one first, and nothing for texts alone. `described` is told what each target holds, `changed` that some worker came
+    or went.
     """
 
     def __init__(
@@ -41,7 +43,7 @@ class Fleet:
         bundle: Bundle,
         config: Config,
         sockets: Path,
-        catalog_version: str,
+        catalogs: Callable[[], Sequence[CatalogFile]],
         tokenizer: str,
         pools: Path | None,
         described: Callable[[tree_pb2.WorkerInfo], None],
@@ -51,13 +53,14 @@ class Fleet:
         self._bundle = bundle
         self._config = config
         self._sockets = sockets
-        self._catalog_version = catalog_version
+        self._catalogs = catalogs
+        self._catalog_links: dict[str, CatalogLink] = {}  # by worker
         self._tokenizer = tokenizer
         self._pools = pools
         self._described = described
         self._changed = changed
         self._give_up = give_up
-        self._vocab_size: int | None = None
+        self.vocab_size: int | None = None  # of the models, once a target was up
         self._threads = config.target.threads or max(1, usable_cores() // config.target.replicas)
         self._stack = AsyncExitStack()
         self._workers: dict[str, LocalWorker] = {}
@@ -69,7 +72,7 @@ class Fleet:
         if draft is not None:
             self._links.append(draft)
             if self._drafts_items or config.draft.address:
-                self.draft = DraftWorker(draft, config.draft.pause_ms / 1000)
+                self.draft = DraftWorker(draft)
             if pools is not None or (bundle.texts is not None and config.draft.address):
                 self.learner = Learner(draft)
 
@@ -114,6 +117,21 @@ class Fleet:
         up = sum(replica.link.info.slots for replica in self.replicas if replica.link.info is not None)
         return up or self._config.target.slots * self._config.target.replicas
 
+    async def open_catalog(self, file: CatalogFile) -> None:
+        """Have all workers that are ready hold a version; it is true in the moment in which this returns.
+
+        Raises CatalogRefused if one of them does not take it; the others have it in vain, then, until it is closed.
+        """
+        while missing := [each for each in self._catalog_links.values() if each.lacks(file.version)]:
+            outcomes = await asyncio.gather(*(each.open(file) for each in missing), return_exceptions=True)
+            for error in outcomes:
+                if error is not None:
+                    raise error
+
+    async def close_catalog(self, version: str) -> None:
+        """Have all workers let a version go."""
+        await asyncio.gather(*(each.close(version) for each in self._catalog_links.values()))
+
     def kill(self) -> None:
         """End all local workers at once."""
         for worker in self._workers.values():
@@ -131,6 +149,7 @@ class Fleet:
             )
             for i, address in enumerate(addresses)
         ]
+        self._catalog_links |= {link.name: CatalogLink(link, replicas.SERVICE, self._catalogs) for link in links}
         arguments = [*self._arguments(settings, self._threads), "--draft-wait-ms", str(settings.draft_wait_ms)]
         if settings.max_prompt_tokens:
             arguments += ["--max-prompt-tokens", str(settings.max_prompt_tokens)]
@@ -149,6 +168,7 @@ class Fleet:
         link = WorkerLink(
             "draft", address, draft_worker.SERVICE, self._config.supervision, self._accept_draft, self._changed
         )
+        self._catalog_links[link.name] = CatalogLink(link, draft_worker.SERVICE, self._catalogs)
         if not settings.address:
             arguments = [*self._arguments(settings, settings.threads), "--nice", str(settings.nice)]
             self._employ(DRAFT, arguments, settings.threads, link, needed=False)
@@ -156,8 +176,18 @@ class Fleet:
 
     def _employ(self, module: str, arguments: list[str], threads: int, link: WorkerLink, *, needed: bool) -> None:
         self._workers[link.name] = LocalWorker(
-            module, arguments, threads, link, self._config.supervision, needed, self._give_up
+            module,
+            lambda: [*arguments, *self._catalog_argument()],
+            threads,
+            link,
+            self._config.supervision,
+            needed,
+            self._give_up,
         )
+
+    def _catalog_argument(self) -> list[str]:
+        """A worker that starts again comes up with what is current by then, whatever the bundle's items are."""
+        return ["--catalog", str(file.path)] if (file := next(iter(self._catalogs()), None)) and file.path else []
 
     def _arguments(self, settings: TargetConfig | DraftConfig, threads: int) -> list[str]:
         log = self._config.log
@@ -174,41 +204,33 @@ class Fleet:
         self.replicas.update()
         self._changed()
 
-    def _accept_target(self, name: str, info: tree_pb2.WorkerInfo) -> bool:
-        if not self._is_same_catalog(name, info):
-            return False
+    async def _accept_target(self, name: str, info: tree_pb2.WorkerInfo) -> bool:
         if self._bundle.texts is not None and not self._is_same_tokenizer(name, info):
             return False
-        if self._vocab_size not in (None, info.vocab_size):
-            structlog.get_logger().error("other_vocabulary", worker=name, size=info.vocab_size, ours=self._vocab_size)
+        if self.vocab_size not in (None, info.vocab_size):
+            structlog.get_logger().error("other_vocabulary", worker=name, size=info.vocab_size, ours=self.vocab_size)
             return False
-        self._vocab_size = info.vocab_size
+        if not await self._catalog_links[name].bring(info):
+            return False
+        self.vocab_size = info.vocab_size
         self._described(info)
         return True
 
-    def _accept_draft(self, name: str, info: tree_pb2.WorkerInfo) -> bool:
+    async def _accept_draft(self, name: str, info: tree_pb2.WorkerInfo) -> bool:
         if self.learner is not None and info.HasField("texts") and not self._is_same_tokenizer(name, info):
             return False
         if not info.vocab_size:  # it has no draft model: there is nothing to compare
             return True
-        if not self._is_same_catalog(name, info) or self._vocab_size is None:
+        if self.vocab_size is None:
             return False
-        if info.vocab_size != self._vocab_size:
+        if info.vocab_size != self.vocab_size:
             self._give_up(
-                f"the draft has a vocabulary of {info.vocab_size} tokens, the target one of {self._vocab_size}; "
+                f"the draft has a vocabulary of {info.vocab_size} tokens, the target one of {self.vocab_size}; "
                 "they must share one (--draft off serves without the draft)",
                 UNFIT,
             )
             return False
-        return True
-
-    def _is_same_catalog(self, name: str, info: tree_pb2.WorkerInfo) -> bool:
-        if info.catalog_version == self._catalog_version:
-            return True
-        structlog.get_logger().error(
-            "other_catalog", worker=name, version=info.catalog_version, ours=self._catalog_version
-        )
-        return False
+        return await self._catalog_links[name].bring(info)
 
     def _is_same_tokenizer(self, name: str, info: tree_pb2.WorkerInfo) -> bool:
         if info.texts.tokenizer == self._tokenizer:

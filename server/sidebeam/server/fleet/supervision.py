@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 import structlog
@@ -21,12 +21,15 @@ REMIND_S = 5.0  # between two log lines about a worker that is not ready yet
 
 
 class LocalWorker:
-    """One worker process and its successors. A worker that is `needed` and never comes up is given up."""
+    """One worker process and its successors, each with the `arguments` of its time.
+
+    A worker that is `needed` and never comes up is given up.
+    """
 
     def __init__(
         self,
         module: str,
-        arguments: Sequence[str],
+        arguments: Callable[[], Sequence[str]],
         threads: int,
         link: WorkerLink,
         config: SupervisionConfig,
@@ -34,7 +37,8 @@ class LocalWorker:
         give_up: GiveUp,
     ) -> None:
         self.link = link
-        self._command = [sys.executable, "-m", module, "--listen", link.address, "--name", link.name, *arguments]
+        self._command = [sys.executable, "-m", module, "--listen", link.address, "--name", link.name]
+        self._arguments = arguments
         # What a child's libraries read when they load, before the worker's own code runs.
         self._environment = os.environ | {"OMP_NUM_THREADS": str(threads), "OPENBLAS_NUM_THREADS": "1"}
         self._config = config
@@ -107,6 +111,7 @@ class LocalWorker:
         # stdout is the front's, for scripts.
         self._process = await asyncio.create_subprocess_exec(
             *self._command,
+            *self._arguments(),
             stdin=asyncio.subprocess.PIPE,
             stdout=sys.stderr.fileno(),
             start_new_session=True,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import grpc
 import structlog
@@ -33,8 +33,8 @@ CHANNEL_OPTIONS = (
 class WorkerLink:
     """One channel, for as long as the front lives; the worker behind it may come and go.
 
-    `watch` asks the worker what it is until it answers, and then keeps asking whether it still does. `accept` says
-    whether an answer will do; `changed` is called whenever `is_ready` changes.
+    `watch` asks the worker what it is until it answers, and then keeps asking whether it still does. `accept` prepares
+    it for requests and says whether it will do; `changed` is called whenever `is_ready` changes.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class WorkerLink:
         address: str,
         service: str,
         config: SupervisionConfig,
-        accept: Callable[[str, tree_pb2.WorkerInfo], bool],
+        accept: Callable[[str, tree_pb2.WorkerInfo], Awaitable[bool]],
         changed: Callable[[], None],
     ) -> None:
         self.name = name
@@ -86,7 +86,7 @@ class WorkerLink:
         """Follow the worker's state for ever. `hung` is called when a ready worker stops answering."""
         while True:
             info = await self._probe()
-            if info is None or not self._accept(self.name, info):
+            if info is None or not await self._accept(self.name, info):
                 await asyncio.sleep(PAUSE_S)
                 continue
             self._lost.clear()

@@ -10,7 +10,7 @@ import grpc
 
 from sidebeam.server.admission.admission import Admission
 from sidebeam.server.admission.deadline import answer_by, while_read
-from sidebeam.server.config.config import Config
+from sidebeam.server.config.running_config import RunningConfig
 from sidebeam.server.knowledge.text_job import TextJob
 from sidebeam.server.knowledge.text_loop import TextLoop
 from sidebeam.server.knowledge.text_validation import TextReading, TextRules, read
@@ -30,18 +30,18 @@ class KnowledgeService(knowledge_pb2_grpc.KnowledgeServiceServicer):
     """`rules` returns what requests are judged by, None until a target worker has said what it holds."""
 
     def __init__(
-        self, loop: TextLoop, admission: Admission, rules: Callable[[], TextRules | None], config: Config
+        self, loop: TextLoop, admission: Admission, rules: Callable[[], TextRules | None], running: RunningConfig
     ) -> None:
         self._loop = loop
         self._admission = admission
         self._rules = rules
-        self._config = config
+        self._running = running
 
     async def Generate(self, request: pb.GenerateRequest, context: Context) -> None:  # noqa: N802
         """Stream one text. Raises Refusal."""
         record = request_record.current()
         record.asks_text(request)
-        deadline = answer_by(context, self._config.texts.default_deadline_s)
+        deadline = answer_by(context, self._running.now.texts.default_deadline_s)
         rules = self._rules()
         if rules is None:
             raise refusal.unavailable("STARTING", "no target worker has been ready yet", refusal.RETRY_AFTER_S)
@@ -76,7 +76,7 @@ class KnowledgeService(knowledge_pb2_grpc.KnowledgeServiceServicer):
 
     def _draft(self, asked: pb.TextDraftSettings) -> pb.TextDraftSettings:
         """The settings with nothing left open."""
-        mode = DRAFT_MODE_OFF if self._config.draft.mode == "off" else asked.mode or DRAFT_MODE_AUTO
+        mode = DRAFT_MODE_OFF if self._running.now.draft.mode == "off" else asked.mode or DRAFT_MODE_AUTO
         return pb.TextDraftSettings(mode=mode, rows=asked.rows or ROWS, depth=asked.depth or DEPTH)
 
 

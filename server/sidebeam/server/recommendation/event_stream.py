@@ -8,10 +8,9 @@ from collections.abc import Awaitable, Callable
 
 import numpy as np
 
-from sidebeam.catalog import Catalog
 from sidebeam.server.recommendation.best_so_far import BestSoFar
 from sidebeam.server.recommendation.job import Job
-from sidebeam.server.recommendation.ranking import Floats, Ints, Ranking
+from sidebeam.server.recommendation.ranking import Floats, Ints
 from sidebeam.v1 import recommendation_pb2 as pb
 from sidebeam.worker.v1 import target_pb2, tree_pb2
 
@@ -21,10 +20,10 @@ Write = Callable[[pb.RecommendResponse], Awaitable[None]]
 class EventStream:
     """Turns the workers' words into the caller's. A replayed search repeats depths; the caller does not see it."""
 
-    def __init__(self, job: Job, catalog: Catalog, ranking: Ranking, scoring: pb.Scoring, write: Write) -> None:
+    def __init__(self, job: Job, scoring: pb.Scoring, write: Write) -> None:
         self._job = job
-        self._catalog = catalog
-        self._ranking = ranking
+        self._catalog = catalog = job.edition.catalog
+        self._ranking = job.edition.ranking
         self._scoring = scoring
         self._write = write
         self._turn = asyncio.Lock()  # a call takes one message at a time

@@ -12,23 +12,21 @@ from sidebeam.server.config.config import DraftConfig
 class Guesses:
     """Decides for each request on arrival, and counts the guesses being made."""
 
-    def __init__(self, config: DraftConfig, has_spare_cores: bool) -> None:
-        self._always = config.provisional == "always" or has_spare_cores
-        self._never = config.provisional == "off"
-        self._quiet_s = config.quiet_ms / 1000
-        self._most = config.provisional_streams
+    def __init__(self, has_spare_cores: bool) -> None:
+        self._has_spare_cores = has_spare_cores
         self._making = 0
         self._inside = 0
         self._last_end = float("-inf")
 
     @contextmanager
-    def arrival(self) -> Iterator[bool]:
+    def arrival(self, config: DraftConfig) -> Iterator[bool]:
         """Count a request for the length of the block. Yields whether it may have a guess."""
         now = asyncio.get_running_loop().time()
-        quiet = not self._inside and now - self._last_end >= self._quiet_s
+        quiet = not self._inside and now - self._last_end >= config.quiet_ms / 1000
+        always = config.provisional == "always" or self._has_spare_cores
         self._inside += 1
         try:
-            yield not self._never and self._making < self._most and (self._always or quiet)
+            yield config.provisional != "off" and self._making < config.provisional_streams and (always or quiet)
         finally:
             self._inside -= 1
             self._last_end = asyncio.get_running_loop().time()

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from sidebeam.server.config.config import Config
+from sidebeam.server.recommendation.edition import Edition
 from sidebeam.telemetry.request_record import RequestRecord
 from sidebeam.v1 import recommendation_pb2
 
@@ -18,6 +20,8 @@ class Job:
     """What the loop works on. `draft` has a mode and a drafter, and in mode explicit beams and length, too."""
 
     record: RequestRecord  # what is learned on the way goes there
+    config: Config  # those settings and this catalog that were in force when it came
+    edition: Edition
     request_id: str
     prompt: list[int]
     top_k: int

@@ -11,14 +11,11 @@ from dataclasses import dataclass
 import grpc
 import structlog
 
-from sidebeam.catalog import Catalog
-from sidebeam.server.config.config import Config
 from sidebeam.server.fleet.draft_worker import DraftSession, DraftWorker
 from sidebeam.server.fleet.replicas import Replicas, SearchCall
 from sidebeam.server.recommendation.event_stream import EventStream, Write
 from sidebeam.server.recommendation.guesses import Guesses
 from sidebeam.server.recommendation.job import Job
-from sidebeam.server.recommendation.ranking import Ranking
 from sidebeam.server.refusals.refusal import RETRY_AFTER_S, too_late, unavailable
 from sidebeam.v1 import recommendation_pb2 as pb
 from sidebeam.worker.v1 import draft_pb2, target_pb2, tree_pb2
@@ -44,25 +41,19 @@ class Loop:
         self,
         replicas: Replicas,
         draft: DraftWorker | None,
-        catalog: Catalog,
-        ranking: Ranking,
         scoring: pb.Scoring,
-        config: Config,
         guesses: Guesses,
     ) -> None:
         self._replicas = replicas
         self._draft = draft
-        self._catalog = catalog
-        self._ranking = ranking
         self._scoring = scoring
-        self._config = config
         self._guesses = guesses
-        # By top_k, which is bounded, and whether beams are drawn.
+        # By top_k, which is bounded, and whether beams are drawn. That of an older catalog will do: it is a hint.
         self._advice: dict[tuple[int, bool], target_pb2.DraftAdvice] = {}
 
     async def answer(self, job: Job, write: Write) -> pb.Final:
         """Answer one request, event by event. Raises Refusal if it cannot be done by the job's deadline."""
-        stream = EventStream(job, self._catalog, self._ranking, self._scoring, write)
+        stream = EventStream(job, self._scoring, write)
         drafter = self._draft if job.draft.mode != pb.DRAFT_MODE_OFF else None
         session = None if drafter is None else drafter.open(_subject(job))
         with ExitStack() as ending:
@@ -85,7 +76,7 @@ class Loop:
     async def _drafted_search(
         self, job: Job, session: DraftSession | None, stream: EventStream, ending: ExitStack
     ) -> target_pb2.SearchResult:
-        with self._guesses.arrival() as may_guess:
+        with self._guesses.arrival(job.config.draft) as may_guess:
             first = await self._first_draft(job, session)
             wanted = job.best_so_far or (may_guess and not job.final_only)
             if wanted and session is not None and self._draft is not None and self._draft.is_prompt:
@@ -99,8 +90,8 @@ class Loop:
         if session is None or not beams or self._draft is None or not self._draft.is_prompt:
             return FirstDraft()
         started = time.perf_counter_ns()
-        question = _question(job, beams, min(length, self._catalog.depth - 1))
-        response = await self._await_draft(session, question, self._config.draft.first_wait_ms)
+        question = _question(job, beams, min(length, job.edition.catalog.depth - 1))
+        response = await self._await_draft(job, session, question, job.config.draft.first_wait_ms)
         if response is None:
             return FirstDraft(beams=beams)
         return FirstDraft(response.tree, time.perf_counter_ns() - started, beams)
@@ -111,24 +102,24 @@ class Loop:
         if job.draft.mode == pb.DRAFT_MODE_EXPLICIT:
             return job.draft.beams, job.draft.length
         advice = self._advice.get((job.top_k, job.sampling is not None))
-        return (0, 0) if advice is None else (min(advice.beams, self._config.limits.max_draft_beams), advice.length)
+        return (0, 0) if advice is None else (min(advice.beams, job.config.limits.max_draft_beams), advice.length)
 
     async def _await_draft(
-        self, session: DraftSession, question: draft_pb2.ProposeRequest, wait_ms: float
+        self, job: Job, session: DraftSession, question: draft_pb2.ProposeRequest, wait_ms: float
     ) -> draft_pb2.ProposeResponse | None:
         answer = session.ask(question)
         done, _ = await asyncio.wait((answer,), timeout=wait_ms / 1000)
         if not done:
             assert self._draft is not None
-            self._draft.was_late()
+            self._draft.was_late(job.config.draft.pause_ms / 1000)
             return None
         return answer.result()
 
     async def _guess(self, job: Job, session: DraftSession, stream: EventStream, beams: int) -> None:
         """Send provisional items as soon as the draft has them; runs beside the search."""
-        beams = min(max(beams, job.top_k), self._config.limits.max_draft_beams)
+        beams = min(max(beams, job.top_k), job.config.limits.max_draft_beams)
         with self._guesses.making(), suppress(grpc.aio.BaseError):  # the caller may have gone: not this task's affair
-            response = await session.ask(_question(job, beams, self._catalog.depth))
+            response = await session.ask(_question(job, beams, job.edition.catalog.depth))
             if response is not None:
                 await stream.provisional(response.tree)
 
@@ -148,11 +139,11 @@ class Loop:
                 tree=first.tree,
                 draft_ns=first.wait_ns,
                 result_only=job.final_only and not job.best_so_far,
-                catalog_version=self._catalog.version,
+                catalog_version=job.edition.catalog.version,
                 traceparent=job.record.traceparent,
             )
         )
-        attempts = self._config.supervision.request_attempts
+        attempts = job.config.supervision.request_attempts
         for attempt in range(1, attempts + 1):
             replica = await self._replicas.acquire()
             job.record.sent_to(replica.link.name)
@@ -163,8 +154,9 @@ class Loop:
             except (grpc.aio.AioRpcError, asyncio.InvalidStateError, Gone) as error:
                 if isinstance(error, grpc.aio.AioRpcError) and error.code() is grpc.StatusCode.INVALID_ARGUMENT:
                     raise RuntimeError(f"the target worker refused the search: {error.details()}") from error
+                reason = error.details() if isinstance(error, grpc.aio.AioRpcError) else str(error)
                 structlog.get_logger().warning(
-                    "search_lost", worker=replica.link.name, attempt=attempt, reason=str(error).partition("\n")[0]
+                    "search_lost", worker=replica.link.name, attempt=attempt, reason=str(reason).partition("\n")[0]
                 )
                 replica.link.lose(seen)
         raise unavailable("TARGET_LOST", f"{attempts} target workers in a row went away", RETRY_AFTER_S)
@@ -201,7 +193,7 @@ class Loop:
         question = _question(job, wanted.beams, wanted.length)
         if wanted.HasField("start"):
             question.start.CopyFrom(wanted.start)
-        response = await self._await_draft(session, question, self._config.target.draft_wait_ms)
+        response = await self._await_draft(job, session, question, job.config.target.draft_wait_ms)
         return tree_pb2.TokenTree() if response is None else response.tree
 
     def _timed_out(self, job: Job) -> Exception:
@@ -228,4 +220,5 @@ def _subject(job: Job) -> draft_pb2.ProposeRequest:
         excluded_leaves=job.excluded_leaves,
         request_id=job.request_id,
         traceparent=job.record.traceparent,
+        catalog_version=job.edition.catalog.version,
     )

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from sidebeam.bundle import Defaults, PromptBuilder
+from sidebeam.bundle import Defaults
 from sidebeam.catalog import Catalog
 from sidebeam.server.config.config import LimitsConfig
+from sidebeam.server.recommendation.edition import Edition
 from sidebeam.server.refusals.findings import SHOWN, Findings, PromptRules, check_enum, check_temperature
 from sidebeam.server.refusals.violation import Violation
 from sidebeam.v1 import recommendation_pb2 as pb
@@ -25,18 +26,22 @@ NO_ITEMS = np.zeros(0, np.int64)
 class Rules:
     """All that a request is judged by."""
 
-    catalog: Catalog
-    prompts: PromptBuilder
+    edition: Edition
     defaults: Defaults
     limits: LimitsConfig
     vocab_size: int
     max_prompt_tokens: int
 
     @property
+    def catalog(self) -> Catalog:
+        """The edition's."""
+        return self.edition.catalog
+
+    @property
     def of_prompts(self) -> PromptRules:
         """What a prompt is judged by."""
         return PromptRules(
-            self.prompts.from_text, self.limits.max_prompt_chars, self.max_prompt_tokens, self.vocab_size
+            self.edition.prompts.from_text, self.limits.max_prompt_chars, self.max_prompt_tokens, self.vocab_size
         )
 
 
@@ -94,7 +99,7 @@ def _read_history(item_ids: Sequence[str], rules: Rules, reading: Reading) -> No
         return
     items = _known_items(path, item_ids, rules, reading)
     if len(items) == len(item_ids):
-        reading.prompt = rules.prompts.from_items(items)  # type: ignore[arg-type]
+        reading.prompt = rules.edition.prompts.from_items(items)  # type: ignore[arg-type]
         rules.of_prompts.check_length("history", reading.prompt, reading)
 
 

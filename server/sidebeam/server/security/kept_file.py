@@ -9,9 +9,10 @@ from typing import Generic, TypeVar
 
 import structlog
 
-T = TypeVar("T")
+from sidebeam.server.lifecycle.reloads import Told
+from sidebeam.server.lifecycle.seen_files import SeenFiles
 
-Contents = list[bytes | None]
+T = TypeVar("T")
 
 
 class KeptFile(Generic[T]):
@@ -20,40 +21,27 @@ class KeptFile(Generic[T]):
     `name` is what the log calls it. `read` raises ValueError, worded for users, for files that cannot be used.
     """
 
-    def __init__(self, name: str, files: Sequence[Path], read: Callable[[], T]) -> None:
+    def __init__(self, name: str, files: Sequence[Path], read: Callable[[], T], told: Told) -> None:
         self.name = name
-        self._files = files
+        self._seen = SeenFiles(files)
         self._read = read
-        self._seen = self._contents()
+        self._told = told
         self.value = read()
 
     def look(self) -> None:
         """Read the files if they are not what they were, good or bad, when they were last looked at."""
-        contents = self._contents()
-        if contents == self._seen:
+        if not self._seen.have_changed():
             return
-        self._seen = contents
         log = structlog.get_logger()
         try:
             self.value = self._read()
         except (ValueError, OSError) as error:  # OSError: of a file that goes while it is read
             log.error(f"{self.name}_not_reloaded", reason=str(error), kept="what was read before")
+            self._told("refused")
         else:
-            log.info(f"{self.name}_reloaded", files=[str(file) for file in self._files])
+            log.info(f"{self.name}_reloaded", files=[str(file) for file in self._seen.files])
+            self._told("taken")
 
-    async def follow(self, interval_s: float) -> None:
-        """Look again and again until cancelled, away from the event loop: a disk may be slow."""
-        while True:
-            await asyncio.sleep(interval_s)
-            await asyncio.to_thread(self.look)
-
-    def _contents(self) -> Contents:
-        return [_content(file) for file in self._files]
-
-
-def _content(file: Path) -> bytes | None:
-    """None for what cannot be read. By content, not by time: a volume may swap links to files with the same times."""
-    try:
-        return file.read_bytes()
-    except OSError:
-        return None
+    async def look_apart(self, asked: bool) -> None:
+        """Look away from the event loop: a disk may be slow."""
+        await asyncio.to_thread(self.look)

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import grpc
 import structlog
 
 from sidebeam.server.config.config import Config, TlsConfig
-from sidebeam.server.lifecycle import background
-from sidebeam.server.lifecycle.background import GiveUp
+from sidebeam.server.lifecycle.reloads import Reloads
 from sidebeam.server.security.identity import Identity
 from sidebeam.server.security.kept_file import KeptFile
 from sidebeam.server.security.tenants_file import Tenants, read_tenants
@@ -23,27 +20,17 @@ LOCAL = ("127.", "localhost:", "[::1]:", "unix:")  # how addresses begin that no
 class Security:
     """Opening it reads every file that the settings name. Raises TlsError or TenantsError, which name the file.
 
-    `credentials` are those of the public port, None for one without TLS.
+    `credentials` are those of the public port, None for one without TLS; `kept` is what has to be looked at again.
     """
 
-    def __init__(self, config: Config) -> None:
-        self._interval_s = config.server.reload_interval_s
-        self._kept: list[KeptFile[grpc.ServerCertificateConfiguration] | KeptFile[Tenants]] = []
+    def __init__(self, config: Config, reloads: Reloads) -> None:
+        self._reloads = reloads
+        self.kept: list[KeptFile[grpc.ServerCertificateConfiguration] | KeptFile[Tenants]] = []
         self.credentials = self._credentials(config.tls)
         tenants = self._tenants(config.tenants.file)
         self.identity = Identity(None if tenants is None else lambda: tenants.value)
         if tenants is not None and self.credentials is None and not config.server.listen.startswith(LOCAL):
             structlog.get_logger().warning("tokens_in_clear_text", listen=config.server.listen, without="tls")
-
-    @contextmanager
-    def kept(self, give_up: GiveUp) -> Iterator[None]:
-        """Follow the files for the length of the block."""
-        following = [background.begin(each.name, each.follow(self._interval_s), give_up) for each in self._kept]
-        try:
-            yield
-        finally:
-            for task in following:
-                task.cancel()
 
     def _credentials(self, config: TlsConfig) -> grpc.ServerCredentials | None:
         if not config.certificate:
@@ -54,8 +41,9 @@ class Security:
         if not config.key:
             raise TlsError(f"tls.certificate {config.certificate}: tls.key is not set")
         files = [Path(each) for each in (config.certificate, config.key, config.client_ca) if each]
-        certificates = KeptFile("certificates", files, lambda: _read(config))
-        self._kept.append(certificates)
+        told = self._reloads.of("certificates")
+        certificates = KeptFile("certificates", files, lambda: _read(config), told)
+        self.kept.append(certificates)
         given = certificates.value
 
         def fetch() -> grpc.ServerCertificateConfiguration | None:
@@ -76,8 +64,8 @@ class Security:
         if not file:
             return None
         path = Path(file)
-        kept = KeptFile("tenants", [path], lambda: read_tenants(path))
-        self._kept.append(kept)
+        kept = KeptFile("tenants", [path], lambda: read_tenants(path), self._reloads.of("tenants"))
+        self.kept.append(kept)
         return kept
 
 

@@ -10,6 +10,8 @@ from sidebeam.catalog import Catalog
 from sidebeam.server.admission.admission import Admission
 from sidebeam.server.fleet.fleet import Fleet
 from sidebeam.server.fleet.worker_link import WorkerLink
+from sidebeam.server.lifecycle.reloads import Reloads
+from sidebeam.server.recommendation.editions import Editions
 from sidebeam.telemetry import metric
 from sidebeam.telemetry.metrics import Sample
 from sidebeam.v1 import status_pb2 as pb
@@ -17,21 +19,33 @@ from sidebeam.worker.v1 import tree_pb2
 
 
 class Condition:
-    """Only looks, so that any thread may ask. `catalog` is None for texts alone.
+    """Only looks, so that any thread may ask. `editions` is None for texts alone.
 
     `is_draining` says whether the sidecar was told to end.
     """
 
     def __init__(
-        self, fleet: Fleet, admission: Admission, catalog: Catalog | None, scoring: str, is_draining: Callable[[], bool]
+        self,
+        fleet: Fleet,
+        admission: Admission,
+        editions: Editions | None,
+        scoring: str,
+        reloads: Reloads,
+        is_draining: Callable[[], bool],
     ) -> None:
         self.version = importlib.metadata.version("sidebeam")
         self.scoring = scoring
         self.fleet = fleet
         self.admission = admission
-        self.catalog = catalog
+        self.reloads = reloads
+        self._editions = editions
         self._is_draining = is_draining
         self._started = time.monotonic()
+
+    @property
+    def catalog(self) -> Catalog | None:
+        """The one that new requests get."""
+        return None if self._editions is None else self._editions.current.catalog
 
     @property
     def uptime_s(self) -> float:
@@ -69,7 +83,13 @@ class Condition:
         yield metric.PERMITS, (), self.admission.permits
         yield metric.QUEUE, (), self.waiting
         yield metric.LATE_DRAFTS, (), self.late_drafts
-        yield metric.BUILD_INFO, (self.version, "" if self.catalog is None else self.catalog.version, self.scoring), 1
+        catalog = self.catalog
+        yield metric.BUILD_INFO, (self.version, "" if catalog is None else catalog.version, self.scoring), 1
+        for what, counts in self.reloads.counts.items():
+            for outcome, n in counts.items():
+                yield metric.RELOADS, (what, outcome), n
+            last = self.reloads.last.get(what)
+            yield metric.RELOAD_OK, (what,), last is None or last.outcome != "refused"
         for worker in self.workers():
             labels = (worker.name,)
             yield metric.WORKER_UP, labels, worker.ready

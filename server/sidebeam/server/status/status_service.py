@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from typing import Any
 
+from sidebeam.server.lifecycle.reloads import Outcome
 from sidebeam.server.status.condition import Condition
 from sidebeam.telemetry import metric
 from sidebeam.telemetry.metric import Metric
 from sidebeam.telemetry.metrics import Metrics
 from sidebeam.v1 import status_pb2 as pb
 from sidebeam.v1 import status_pb2_grpc
+
+OUTCOMES: dict[Outcome, pb.ReloadOutcome] = {
+    "taken": pb.RELOAD_OUTCOME_TAKEN,
+    "partly_taken": pb.RELOAD_OUTCOME_PARTLY_TAKEN,
+    "refused": pb.RELOAD_OUTCOME_REFUSED,
+}
 
 
 class StatusService(status_pb2_grpc.StatusServiceServicer):
@@ -31,6 +39,7 @@ class StatusService(status_pb2_grpc.StatusServiceServicer):
             load=self._load(),
             drafts=self._drafts(),
             workers=now.workers(),
+            reloads=self._reloads(),
         )
 
     def _catalog(self) -> pb.CatalogStatus | None:
@@ -63,6 +72,21 @@ class StatusService(status_pb2_grpc.StatusServiceServicer):
             accepted_by_depth=self._by_depth(metric.ACCEPTED),
             late=self._condition.late_drafts,
         )
+
+    def _reloads(self) -> list[pb.ReloadStatus]:
+        reloads, told = self._condition.reloads, []
+        for what, counts in sorted(reloads.counts.items()):
+            last = reloads.last.get(what)
+            told.append(
+                pb.ReloadStatus(
+                    what=what,
+                    last=pb.RELOAD_OUTCOME_UNSPECIFIED if last is None else OUTCOMES[last.outcome],
+                    age_s=0.0 if last is None else time.monotonic() - last.at,
+                    taken=counts["taken"] + counts["partly_taken"],
+                    refused=counts["refused"],
+                )
+            )
+        return told
 
     def _by_depth(self, which: Metric) -> list[int]:
         return [int(n) for n in self._metrics.counts[which].values()]

@@ -1,0 +1,1 @@
+"""Catalog and settings that are read again while requests run."""
