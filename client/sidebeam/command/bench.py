@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
+import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 SUMMARY = "measure speed side by side, in one run"
@@ -31,17 +34,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_data(deadlines)
     deadlines.add_argument("--top-k", type=int, default=10, metavar="K")
     deadlines.add_argument("--seed", type=int, default=0, metavar="N", help="of the deadlines (default 0)")
+    _add_faults(benches.add_parser("faults", help="a sidecar is hurt under load: what its callers get, and how soon"))
+    _add_overload(benches.add_parser("overload", help="three times more requests than a sidecar has room for"))
     _add_knowledge(benches.add_parser("knowledge", help="texts: by what is drafted from, and so many at once"))
     catalog = benches.add_parser("catalog", help="the catalog alone: bytes per item, build, filter, beam step")
     catalog.add_argument("--items", type=int, default=1_000_000, metavar="N")
     catalog.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there as well")
     index = benches.add_parser("index", help="the suffix index alone: build, bytes, extend, drafts by pool size")
-    index.add_argument("--tokens", type=_widths, default=[10_000, 100_000, 1_000_000, 10_000_000], metavar="N,N,...")
+    index.add_argument("--sizes", type=_sizes, default=_sizes("10k,100k,1m,10m"), metavar="N,N,...", help="tokens")
+    index.add_argument(
+        "--texts",
+        default="told",
+        choices=["told", "drawn"],
+        help="by the demo world, or of random words (default told)",
+    )
     index.add_argument("--drafts", type=int, default=3000, metavar="N", help="timed at each size (default 3000)")
     index.add_argument(
-        "--trie-limit", type=int, default=100_000, metavar="N", help="largest pool for the dictionary trie"
+        "--trie-limit", type=_size, default=1_000_000, metavar="N", help="largest pool for the dictionary trie: 2 GB"
     )
     index.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there as well")
+    index.add_argument("--html", type=Path, metavar="FILE", help="and a page with plots there")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -50,6 +62,8 @@ def run(args: argparse.Namespace) -> int:
         "recommend": _recommend,
         "serve": _serve,
         "deadlines": _deadlines,
+        "faults": _faults,
+        "overload": _overload,
         "knowledge": _knowledge,
         "catalog": _catalog,
         "index": _index,
@@ -111,6 +125,53 @@ def _deadlines(args: argparse.Namespace) -> int:
     return 0 if result["late"] == 0 and not result["other_errors"] else 1
 
 
+def _faults(args: argparse.Namespace) -> int:
+    from sidebeam.client import SidebeamError
+    from sidebeam.command.sidecar import SidecarError
+    from sidebeam.resilience.fault import FAULTS
+    from sidebeam.resilience.fault_bench import FaultBench, Plan
+    from sidebeam.resilience.fault_report import report
+    from sidebeam.resilience.status_watch import NotReadyError
+
+    plan = Plan(args.times, args.rate, args.top_k, args.deadline_s, args.retries, args.seed, _options(args))
+    try:
+        faults = [FAULTS[name] for name in args.faults or FAULTS]
+    except KeyError as error:
+        return _refuse(ValueError(f"--faults: no fault {error.args[0]!r}; there are {', '.join(FAULTS)}"))
+    try:
+        with _interrupted_by_sigterm():
+            result = FaultBench(args.bundle, _users(args), plan, _progress).run(faults)
+    except (SidecarError, SidebeamError, NotReadyError, LookupError, OSError, ValueError) as error:
+        return _refuse(error)
+    _progress("")
+    print(report(result))
+    _write(args.json, json.dumps(result, indent=1))
+    return 0 if result["passed"] else 1
+
+
+def _overload(args: argparse.Namespace) -> int:
+    from sidebeam.command.sidecar import SidecarError
+    from sidebeam.resilience.overload_bench import OverloadBench, Plan
+    from sidebeam.resilience.overload_report import report
+    from sidebeam.resilience.status_watch import NotReadyError
+
+    plan = Plan(args.seconds, args.requests, args.top_k, args.deadline_ms, args.seed, _options(args))
+    try:
+        with _interrupted_by_sigterm():
+            result = OverloadBench(args.bundle, _users(args), plan, _progress).run()
+    except (SidecarError, NotReadyError, OSError, ValueError) as error:
+        return _refuse(error)
+    _progress("")
+    print(report(result))
+    _write(args.json, json.dumps(result, indent=1))
+    return 0 if result["passed"] else 1
+
+
+def _options(args: argparse.Namespace) -> tuple[str, ...]:
+    """For `sidebeam serve`."""
+    return () if args.config is None else ("--config", str(args.config))
+
+
 def _knowledge(args: argparse.Namespace) -> int:
     os.environ.setdefault("OMP_NUM_THREADS", str(args.threads))
     from sidebeam.bundle import Bundle, BundleError
@@ -161,12 +222,17 @@ def _catalog(args: argparse.Namespace) -> int:
 
 
 def _index(args: argparse.Namespace) -> int:
-    from sidebeam.knowledge.index_bench import as_json, measure, report
+    from sidebeam.folklore.told_texts import ToldTexts
+    from sidebeam.knowledge.bench_texts import TextSource
+    from sidebeam.knowledge.index_bench import Source, as_json, measure, report
+    from sidebeam.report.index_page import page
 
-    rows = list(measure(args.tokens, args.trie_limit, args.drafts, _progress))
+    source: Source = ToldTexts() if args.texts == "told" else TextSource()
+    rows = list(measure(source, args.sizes, args.trie_limit, args.drafts, _progress))
     _progress("")
     print(report(rows))
     _write(args.json, json.dumps(as_json(rows), indent=1))
+    _write(args.html, page(rows, args.texts))
     return 0
 
 
@@ -189,6 +255,38 @@ def _add_knowledge(parser: argparse.ArgumentParser) -> None:
     add("--json", type=Path, metavar="FILE", help="write the numbers there as well")
 
 
+def _add_faults(parser: argparse.ArgumentParser) -> None:
+    _add_sidecar(parser)
+    add = parser.add_argument
+    add("--times", type=_one_up, default=20, metavar="N", help="how often each fault is done (default 20)")
+    add("--rate", type=_positive, default=20.0, metavar="N", help="requests a second (default 20)")
+    add("--faults", type=lambda text: text.split(","), metavar="NAME,...", help="only these (default: all)")
+    add("--deadline-s", type=_positive, default=5.0, metavar="S", help="of each request (default 5)")
+    add("--retries", type=int, default=2, metavar="N", help="by the client library; 0: none (default 2)")
+    add("--seed", type=int, default=0, metavar="N", help="of arrivals, requests and moments (default 0)")
+
+
+def _add_overload(parser: argparse.ArgumentParser) -> None:
+    _add_sidecar(parser)
+    add = parser.add_argument
+    add("--seconds", type=_positive, default=60.0, metavar="S", help="that the overload lasts (default 60)")
+    add("--requests", type=_one_up, default=10_000, metavar="N", help="in all, for memory to grow (default 10000)")
+    add("--deadline-ms", type=_positive, metavar="MS", help="of each request; default: ten lone answers' time")
+    add("--seed", type=int, default=0, metavar="N", help="of arrivals and requests (default 0)")
+
+
+def _add_sidecar(parser: argparse.ArgumentParser) -> None:
+    """Whom a sidecar of the bench's own is asked about, and how it is set up."""
+    add = parser.add_argument
+    add("--bundle", type=Path, required=True, metavar="DIR")
+    add("--interactions", type=Path, required=True, metavar="FILE")
+    add("--prompts", type=_one_up, default=200, metavar="N", help="users to ask about (default 200)")
+    add("--min-history", type=int, default=1, metavar="N", help="only users with that many items")
+    add("--top-k", type=_one_up, default=10, metavar="K")
+    add("--config", type=Path, metavar="FILE", help="the sidecar's settings, as sidebeam serve takes them")
+    add("--json", type=Path, metavar="FILE", help="write the numbers there as well")
+
+
 def _add_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--bundle", type=Path, required=True, metavar="DIR")
     parser.add_argument("--interactions", type=Path, required=True, metavar="FILE")
@@ -207,10 +305,35 @@ def _histories(args: argparse.Namespace) -> list[list[str]]:
     return histories
 
 
+def _users(args: argparse.Namespace) -> list[tuple[str, ...]]:
+    """Histories as `_histories` has them, read without what only workers need."""
+    from sidebeam.load.error import LoadError
+    from sidebeam.load.interactions import read_histories
+
+    try:
+        histories = [each for each in read_histories(args.interactions) if len(each) >= args.min_history]
+    except LoadError as error:
+        raise ValueError(str(error)) from None
+    if not histories:
+        raise ValueError(f"{args.interactions}: no users with {args.min_history} items of history or more")
+    step = max(1, len(histories) // args.prompts)
+    return histories[::step][: args.prompts]
+
+
 def _others(args: argparse.Namespace) -> list[list[str]]:
     from sidebeam.evaluation.recommend_bench import between, read_histories
 
     return between(read_histories(args.interactions, args.min_history), args.prompts, args.learn)
+
+
+@contextlib.contextmanager
+def _interrupted_by_sigterm() -> Iterator[None]:
+    """SIGTERM ends the block as Ctrl-C does, so that what it has started ends, too."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _write(path: Path | None, text: str) -> None:
@@ -228,8 +351,25 @@ def _progress(line: str) -> None:
         print(f"\r\033[K{line}", end="", file=sys.stderr, flush=True)
 
 
+def _positive(text: str) -> float:
+    number = float(text)
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be above 0; given {text}")
+    return number
+
+
 def _one_up(text: str) -> int:
     return _widths(text)[0]
+
+
+def _sizes(text: str) -> list[int]:
+    """From `10k,1m`."""
+    return [_size(part) for part in text.split(",")]
+
+
+def _size(text: str) -> int:
+    factor = {"k": 1_000, "m": 1_000_000}.get(text[-1:].lower(), 1)
+    return _one_up(text if factor == 1 else text[:-1]) * factor
 
 
 def _widths(text: str) -> list[int]:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,15 +30,33 @@ class Sidecar:
 
     @classmethod
     @contextmanager
-    def of(cls, bundle: Path, *options: str) -> Iterator[Self]:
-        """Serves for the length of a `with` block. Raises `SidecarError` where the child ends or hangs at its start."""
-        serve = [sys.executable, "-m", "sidebeam.command.main", "serve"]
-        serve += ["--bundle", str(bundle), "--listen", "127.0.0.1:0", *options]
+    def of(
+        cls,
+        bundle: Path,
+        *options: str,
+        listen: str = "127.0.0.1:0",
+        inside: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+        log_to: int | None = None,
+    ) -> Iterator[Self]:
+        """Serves for the length of a `with` block. Raises `SidecarError` where the child ends or hangs at its start.
+
+        `inside` is a command that ends by becoming the one that follows it. `environment` is added to this process's
+        own. The log goes to the file descriptor `log_to`, by default to a file that only errors are told from.
+        """
+        serve = [*inside, sys.executable, "-m", "sidebeam.command.main", "serve"]
+        serve += ["--bundle", str(bundle), "--listen", listen, *options]
         with (
             tempfile.TemporaryFile() as log,
             # A session of its own: Ctrl-C reaches this process only, which then stops the child in order.
             subprocess.Popen(
-                serve, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True
+                serve,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=log if log_to is None else log_to,
+                text=True,
+                start_new_session=True,
+                env=os.environ | dict(environment or {}),
             ) as process,
         ):
             try:

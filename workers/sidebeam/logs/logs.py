@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import sys
+from typing import TextIO, cast
 
 import structlog
 from structlog.typing import Processor
+
+from sidebeam.logs.log_writer import LogWriter
 
 FORMATS = ("auto", "console", "json")
 LEVELS = ("debug", "info", "warning", "error")
@@ -15,7 +19,8 @@ LEVELS = ("debug", "info", "warning", "error")
 def configure(log_format: str, level: str, process: str) -> None:
     """Set up logging for this process, which names itself in every line; to be called once, at its start.
 
-    `log_format` "auto" is "console" on a terminal, else "json". Records of other libraries take the same way out.
+    `log_format` "auto" is "console" on a terminal, else "json". Records of other libraries take the same way out, which
+    is never waited for.
     """
     console = log_format == "console" or (log_format == "auto" and sys.stderr.isatty())
 
@@ -34,17 +39,24 @@ def configure(log_format: str, level: str, process: str) -> None:
         if console
         else [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
     )
+    writer = LogWriter(sys.stderr.fileno(), _say_dropped)
+    atexit.register(writer.end)
+    stream = cast(TextIO, writer)
     structlog.configure(
         processors=[*shared, *last],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
         # One write for each line: `print` makes two where Python is unbuffered, and processes share this stream.
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(stream),
         cache_logger_on_first_use=True,
     )
-    foreign = logging.StreamHandler(sys.stderr)
+    foreign = logging.StreamHandler(stream)
     foreign.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last]
         )
     )
     logging.basicConfig(handlers=[foreign], level=max(logging.WARNING, getattr(logging, level.upper())), force=True)
+
+
+def _say_dropped(lines: int) -> None:
+    structlog.get_logger().warning("log_lines_dropped", lines=lines)

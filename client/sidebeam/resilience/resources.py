@@ -1,0 +1,34 @@
+"""What a sidecar holds: memory and file descriptors of each of its processes, and KV slots."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sidebeam.resilience.process import Process, workers
+from sidebeam.v1 import status_pb2 as pb
+
+MEBI = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """By process: "front", and workers by their names. `slots` are those that hold a request."""
+
+    resident_mib: dict[str, float]
+    open_files: dict[str, int]
+    slots: int
+
+    @classmethod
+    def of(cls, front: int, status: pb.GetStatusResponse) -> Resources:
+        """Of the sidecar whose front has that process number, at this moment. Raises OSError if a process ended."""
+        family = {"front": Process.of(front), **workers(front)}
+        return cls(
+            {name: process.resident_bytes / MEBI for name, process in family.items()},
+            {name: process.open_files for name, process in family.items()},
+            slots_in_use(status),
+        )
+
+
+def slots_in_use(status: pb.GetStatusResponse) -> int:
+    """Of all workers, as the front counts them."""
+    return sum(worker.in_flight for worker in status.workers)
