@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 
 from sidebeam.knowledge.bench_texts import EOS, TextSource
-from sidebeam.knowledge.index_bench import as_json, measure, report
+from sidebeam.knowledge.index_bench import as_json, goals, measure, report
 from sidebeam.knowledge.reference_trie import ReferenceTrie
 
 
@@ -33,7 +34,7 @@ def test_bench_texts_are_alike_and_repeatable() -> None:
 
 
 def test_every_size_gets_a_row_and_small_ones_a_trie() -> None:
-    rows = list(measure([2000, 6000], trie_limit=4000, drafts=40))
+    rows = list(measure(TextSource(), [2000, 6000], trie_limit=4000, drafts=40))
     assert [row.trie_p50 is None for row in rows] == [False, True]
     for row in rows:
         assert row.drafts >= 40
@@ -44,3 +45,14 @@ def test_every_size_gets_a_row_and_small_ones_a_trie() -> None:
     shown = report(rows)
     assert all(f"{row.tokens:,}" in shown for row in rows)
     assert json.loads(json.dumps(as_json(rows)))[0]["tokens"] == rows[0].tokens
+    assert goals(rows) == []
+
+
+def test_goals_are_those_of_the_largest_pool() -> None:
+    """Missed ones are named as such."""
+    (small,) = measure(TextSource(), [2000], trie_limit=0, drafts=20)
+    large = replace(small, tokens=10_000_000, tiers_quiet_p99=50.1, quiet_p99=49.9, build_per_s=1e6, bytes_per_token=23)
+    told = goals([small, large])
+    assert "goal: draft p99, one pool, at most 50 us: 49.9, met" in told
+    assert "goal: draft p99, all tiers, at most 50 us: 50.1, MISSED" in told
+    assert len(told) == 5

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from sidebeam.knowledge.draft import TextDraft
-from sidebeam.texts.draft_habit import LONGEST_PAUSE, DraftHabit, Experience
+from sidebeam.texts.draft_habit import LONGEST_PAUSE, LONGEST_REST, DraftHabit, Experience
 from sidebeam.texts.drafter import falling
 
 from .drafters import text_draft
@@ -113,3 +113,21 @@ def test_no_child_is_likelier_than_its_parent() -> None:
     assert lowered.dtype == np.float32
     assert falling(lowered, parents) is lowered
     assert len(falling(probs[:0], parents[:0])) == 0
+
+
+def test_texts_rest_from_a_drafter_that_never_pays_and_find_out_when_it_does() -> None:
+    """All but one in so many are not even opened with it; one that pays ends the rest for all after it."""
+    experience = Experience()
+    opened = []
+    for number in range(400):
+        if not experience.rests():
+            opened.append(number)
+            write(Recorder(TextDraft.empty()), experience, [0.0] * PASSES, cost=SHARE / 10)
+    assert opened[:8] == list(range(8))
+    gaps = np.diff(opened)
+    assert list(gaps) == sorted(gaps)
+    assert gaps[-1] == LONGEST_REST + 1
+    while experience.rests():
+        pass
+    write(Recorder(text_draft([(1, -1)])), experience, [SHARE] * PASSES, cost=SHARE / 10)
+    assert not any(experience.rests() for _ in range(5))

@@ -62,7 +62,16 @@ def read_groups(path: Path) -> dict[str, str]:
     for entity, group in pairs:
         if entity in groups:
             raise GroupingError(f"{path}: entity {entity!r} stands in the file twice")
-        if not isinstance(group, str) or not group:
+        if not isinstance(group, str) or not group or not _is_text(entity + group):
             raise GroupingError(f"{path}, {entity!r}: must be a group's name; given {shown(group)}")
         groups[entity] = group
     return groups
+
+
+def _is_text(name: str) -> bool:
+    """JSON may hold halves of characters, which no file takes."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -6,11 +6,11 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from sidebeam.grouping import GroupingError, read_groups
 from sidebeam.knowledge.error import KnowledgeError
 from sidebeam.knowledge.folder import Writer
 from sidebeam.knowledge.layout import TOKEN_LIMIT
@@ -55,7 +55,7 @@ def build_pools(
     Raises `KnowledgeError` naming the line of bad input, `PoolError` while another process writes, `OSError` for a
     full disk; then `out` is as it was.
     """
-    group_of = _read_groups(groups) if groups is not None else {}
+    group_of = _groups(groups) if groups is not None else {}
     with Writer(out) as writer:
         by_entity, lines = _read_texts(texts, tokenizer, eos, progress)
         members: dict[str, dict[str, Ints]] = {}
@@ -149,19 +149,11 @@ def _entry(place: str, line: bytes) -> tuple[str, str | Ints] | None:
     raise KnowledgeError(f"{place}: must have a text, or tokens from 0 to {TOKEN_LIMIT - 1:,}, and not both")
 
 
-def _read_groups(path: Path) -> Mapping[str, str]:
+def _groups(path: Path) -> Mapping[str, str]:
     try:
-        raw: Any = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise KnowledgeError(f"{path}: cannot be read: {error.strerror}") from None
-    except ValueError as error:
-        raise KnowledgeError(f"{path}: not JSON: {error}") from None
-    if not isinstance(raw, dict):
-        raise KnowledgeError(f'{path}: must be {{"<entity>": "<group>", ...}}; given {type(raw).__name__}')
-    for entity, group in raw.items():
-        if not _is_name(entity) or not _is_name(group):
-            raise KnowledgeError(f"{path}: the group of {entity!r} must be a name; given {group!r}")
-    return raw
+        return read_groups(path)
+    except GroupingError as error:
+        raise KnowledgeError(str(error)) from None
 
 
 def _is_name(value: object) -> bool:

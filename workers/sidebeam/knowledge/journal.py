@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from sidebeam.knowledge.error import PoolError
+from sidebeam.knowledge.error import PoolError, named
 
 Ints = npt.NDArray[np.int32]
 
@@ -46,8 +46,11 @@ class Change:
 
 
 def create_journal(path: Path) -> None:
-    """An empty one."""
-    path.write_bytes(MAGIC)
+    """An empty one. Raises `OSError` naming the file."""
+    try:
+        path.write_bytes(MAGIC)
+    except OSError as error:
+        raise named(error, path) from None
 
 
 def read_journal(path: Path) -> tuple[list[Change], int]:
@@ -77,7 +80,10 @@ def read_journal(path: Path) -> tuple[list[Change], int]:
 
 
 def append(path: Path, end: int, changes: Sequence[Change]) -> int:
-    """Adds records after byte `end`, all or none; returns the new end. Raises `OSError`, the file as it was."""
+    """Adds records after byte `end`, all or none; returns the new end.
+
+    Raises `OSError` naming the file, which is as it was.
+    """
     records = b"".join(change.encode() for change in changes)
     with path.open("r+b", buffering=0) as file:
         try:
@@ -87,7 +93,7 @@ def append(path: Path, end: int, changes: Sequence[Change]) -> int:
             while left:
                 left = left[file.write(left) :]
             os.fsync(file.fileno())
-        except BaseException:
+        except BaseException as error:
             file.truncate(end)
-            raise
+            raise named(error, path) from None
     return end + len(records)

@@ -13,7 +13,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from sidebeam.knowledge.error import PoolError
+from sidebeam.knowledge.error import PoolError, named
 from sidebeam.knowledge.segment import Segment
 
 MAGIC = b"SIDEBEAM-POOL-1\n"
@@ -83,15 +83,18 @@ def read_segment(path: Path, fingerprint: str) -> Segment:
 @contextmanager
 def replacing(path: Path) -> Iterator[IO[bytes]]:
     """A file that takes the place of `path` once it is written whole; on any error nothing stays of it."""
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as out:
-        try:
-            yield out
-            out.flush()
-            os.fsync(out.fileno())
-            os.replace(out.name, path)
-        except BaseException:
-            os.unlink(out.name)
-            raise
+    try:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as out:
+            try:
+                yield out
+                out.flush()
+                os.fsync(out.fileno())
+                os.replace(out.name, path)
+            except BaseException:
+                os.unlink(out.name)
+                raise
+    except OSError as error:  # closing the file may fail once more
+        raise named(error, path) from None
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)

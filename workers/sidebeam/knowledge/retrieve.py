@@ -8,7 +8,6 @@ import numpy.typing as npt
 from sidebeam.knowledge.best_first import Found, Heap, Records, grow
 from sidebeam.knowledge.calibration import ENTITY, REQUEST
 from sidebeam.knowledge.compiled import bare
-from sidebeam.knowledge.cursors import MATCH_LIMIT, advance
 from sidebeam.knowledge.matches import own_sources, pool_sources
 from sidebeam.knowledge.own_text import COUNT, SEARCHED
 
@@ -21,7 +20,6 @@ def retrieve(
     table: Longs,
     cursors: Longs,
     counts: Ints,
-    added: Ints,
     own: Longs,
     weights: npt.NDArray[np.float64],
     limits: tuple[int, int, float],
@@ -31,14 +29,10 @@ def retrieve(
     heap: Heap,
     found: Found,
 ) -> int:
-    """Moves the cursors over the `added` tokens, finds all matches and fills `found`; see `grow`.
+    """Finds all matches of a text's end, where the cursors stand, and fills `found`; see `grow`.
 
     `own` [2, OWN] are the request's text, whose end is drafted for, and the entity's.
     """
-    if len(added) > MATCH_LIMIT:  # what stands before is out of sight
-        counts[:] = 0
-        added = added[len(added) - MATCH_LIMIT :]
-    advance(table, cursors, counts, added)
     n = pool_sources(table, cursors, counts, weights, sources)
     used = 0
     for k, tier in ((0, REQUEST), (1, ENTITY)):

@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from sidebeam.knowledge.best_first import CANDIDATE, FULL, NODE_LIMIT, SOURCE, SOURCE_LIMIT, Found, Heap
 from sidebeam.knowledge.calibration import CELLS, TIERS, PoolDraft
-from sidebeam.knowledge.cursors import MATCH_LIMIT, SLOTS, new_cursors
+from sidebeam.knowledge.compiled import settled
+from sidebeam.knowledge.cursors import MATCH_LIMIT, SLOTS, advance, new_cursors
 from sidebeam.knowledge.error import KnowledgeError
 from sidebeam.knowledge.matches import PLACE_LIMIT
 from sidebeam.knowledge.memory_word import address
@@ -88,10 +89,10 @@ class Session:
         "_entity",
         "_indexes",
         "_learn",
-        "_moved",
         "_open",
         "_own",
         "_prompt",
+        "_retrieve",
         "_text",
         "_weights",
     )
@@ -120,7 +121,10 @@ class Session:
         _add(self._text, given)
         self._prompt = len(given)
         self._cursors, self._counts = new_cursors(len(indexes.table))
-        self._moved = 0
+        advance(indexes.table, self._cursors, self._counts, given)
+        assert weights.dtype == np.float64
+        assert weights.flags.c_contiguous
+        self._retrieve = settled(retrieve)
         self._open = True
 
     @property
@@ -132,7 +136,9 @@ class Session:
         """Adds generated tokens. Raises `KnowledgeError` for an id out of range, or after `close`."""
         if not self._open:
             raise KnowledgeError("the session is closed")
-        _add(self._text, integers(tokens))
+        added = integers(tokens)
+        _add(self._text, added)
+        advance(self._indexes.table, self._cursors, self._counts, added)
 
     def draft(self, nodes: int, depth: int, least: float = 0.0) -> PoolDraft:
         """The up to `nodes` likeliest tokens up to `depth` after the end, of estimates from `least`, best first.
@@ -141,26 +147,23 @@ class Session:
         """
         if not self._open:
             raise KnowledgeError("the session is closed")
-        for name, value in (("nodes", nodes), ("depth", depth)):
-            if not 0 <= value <= NODE_LIMIT:
-                raise KnowledgeError(f"{name} must be from 0 to {NODE_LIMIT}; given {value}")
-        text, scratch = self._text, _SCRATCH
+        if not (0 <= nodes <= NODE_LIMIT and 0 <= depth <= NODE_LIMIT):
+            name, value = ("depth", depth) if 0 <= nodes <= NODE_LIMIT else ("nodes", nodes)
+            raise KnowledgeError(f"{name} must be from 0 to {NODE_LIMIT}; given {value}")
+        scratch = _SCRATCH
         limits = int(nodes), int(depth), float(least)  # of these types: a kernel is compiled for each it is given
-        added = text.tokens[self._moved : text.length]
-        self._moved = text.length
         found = scratch.nodes(limits[0])
         while True:
-            made = retrieve(
-                self._indexes.table, self._cursors, self._counts, added, self._own, self._weights,
+            made = self._retrieve(
+                self._indexes.table, self._cursors, self._counts, self._own, self._weights,
                 limits, scratch.sources, scratch.places, scratch.near, scratch.heap, found,
             )  # fmt: skip
             if made != FULL:
                 break
             scratch.more_candidates()
-            added = added[:0]
-        tokens, parents, cells = found.ints[:, :made].copy()
-        probs, shares = found.floats[:, :made].copy()
-        return PoolDraft(tokens, parents, probs, _TIER_OF[cells], cells, shares)
+        ints, floats = found.ints[:, :made].copy(), found.floats[:, :made].copy()
+        cells = ints[2]
+        return PoolDraft(ints[0], ints[1], floats[0], _TIER_OF.take(cells), cells, floats[1])
 
     def close(self, *, learn: bool = False) -> None:
         """Drops the session's own texts. With `learn`, the output is queued for the pools; without, nothing is kept."""

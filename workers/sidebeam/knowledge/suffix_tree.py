@@ -145,6 +145,27 @@ def _adopt(open_child: Ints, open_last: Ints, sibling: Ints, parent: int, node: 
 
 
 @compiled
+def _places(order: Ints, first: Ints, last: Ints, child: Ints, sibling: Ints) -> Ints:
+    """Where each inner node's string stands in the text for the first time.
+
+    What is said often has been said early: so drafts read the beginning of a long text, which stays near, and a row's
+    place is most often that of the row above it.
+    """
+    places = np.empty(len(first), np.int32)
+    for node in range(len(first)):  # children come before their parents
+        least, at, below = np.int32(0x7FFFFFFF), first[node], child[node]
+        while below >= 0:
+            least = min(least, places[below])
+            for i in range(at, first[below]):
+                least = min(least, order[i])
+            at, below = last[below] + 1, sibling[below]
+        for i in range(at, last[node] + 1):
+            least = min(least, order[i])
+        places[node] = least if len(order) else 0
+    return places
+
+
+@compiled
 def _lay_out(
     text: Words,
     order: Ints,
@@ -161,36 +182,28 @@ def _lay_out(
     Children of equal count stand by token.
     """
     n_rows = len(depth)
+    places = _places(order, first, last, child, sibling)
     todo, todo_row = np.empty(n_rows, np.int32), np.empty(n_rows, np.int32)
     todo[0], todo_row[0] = n_rows - 1, 0
-    root = n_rows - 1
-    rows[0, LEAVES], rows[0, COUNT], rows[0, TOKEN] = 0, last[root] + 1, LAST
+    rows[0, LEAVES], rows[0, COUNT], rows[0, TOKEN] = 0, last[n_rows - 1] + 1, LAST
     found = np.empty(n_rows, np.int64)  # children, as (-count, token)
     names = np.empty(n_rows, np.int32)
     top, made, edges = 1, 1, 0
     while top:
         top -= 1
         node, row = todo[top], todo_row[top]
-        at = int(rows[row, LEAVES])
-        place, k = first[node], 0
-        below = child[node]
+        begin, place, k = int(rows[row, LEAVES]), first[node], 0
+        at, below = begin, child[node]
         while below >= 0:
-            for i in range(place, first[below]):
-                leaves[at] = order[i]
-                at += 1
+            at = _hang(order, place, first[below], leaves, at)
             place = last[below] + 1
             token = np.int64(text[order[first[below]] + depth[node]])
-            found[k] = ((np.int64(first[below]) - last[below]) << 32) | token
-            names[k] = below
+            found[k], names[k] = ((np.int64(first[below]) - last[below]) << 32) | token, below
             k += 1
             below = sibling[below]
-        for i in range(place, last[node] + 1):
-            leaves[at] = order[i]
-            at += 1
-        ways = k + at - int(rows[row, LEAVES])
-        rows[row, PLACE] = order[first[node]] if len(order) else 0
-        rows[row, DEPTH] = depth[node]
-        rows[row, CHILDREN] = made if k else 0
+        at = _hang(order, place, last[node] + 1, leaves, at)
+        ways = k + at - begin
+        rows[row, PLACE], rows[row, DEPTH], rows[row, CHILDREN] = places[node], depth[node], made if k else 0
         if ways > NARROW or row == 0:
             rows[row, DEPTH] = depth[node] | WIDE
             edges += ways
@@ -198,15 +211,22 @@ def _lay_out(
         for j in range(k):
             below = names[j]
             rows[made + j, LEAVES], rows[made + j, COUNT] = at, last[below] - first[below] + 1
-            rows[made + j, TOKEN] = found[j] & 0xFFFFFFFF
+            rows[made + j, TOKEN] = (found[j] & 0xFFFFFFFF) | (LAST if j == k - 1 else 0)
             at += last[below] - first[below] + 1
-        if k:
-            rows[made + k - 1, TOKEN] = (found[k - 1] & 0xFFFFFFFF) | LAST
         for j in range(k - 1, -1, -1):
             todo[top], todo_row[top] = names[j], made + j
             top += 1
         made += k
     return edges
+
+
+@compiled
+def _hang(order: Ints, begin: int, end: int, leaves: Words, at: int) -> int:
+    """Puts `order[begin:end]` among the leaves from `at` on; returns where they end."""
+    for i in range(begin, end):
+        leaves[at] = order[i]
+        at += 1
+    return at
 
 
 @compiled

@@ -17,6 +17,8 @@ Ints = npt.NDArray[np.int64]
 LEARNING_RATE = 0.2
 FREE = 0.01  # of a text's share of a pass: a drafter this quick is always asked
 LONGEST_PAUSE = 64  # passes
+RESTING = 5.0  # log_pause from which on whole texts go without a drafter, all but one in so many
+LONGEST_REST = 32  # texts
 NOTHING = TextDraft.empty()
 FEWEST_ROWS, FIRST_ROWS = 4, 16  # asked for: making and weighing nodes that are never granted takes time, too
 
@@ -28,6 +30,16 @@ class Experience:
     cost: float = 0.0  # nanoseconds of one draft
     gain: float = 0.0  # nanoseconds that one draft saved
     log_pause: float = 0.0  # the power of 2 at which pauses begin
+    rest: int = 0  # texts that go without in a row: opening a drafter and one vain draft of each cost time, too
+    rested: int = 0  # of these, so far
+
+    def rests(self) -> bool:
+        """Whether a text that begins now is to go without, since for long drafts have cost more than they bring."""
+        if self.rested < self.rest:
+            self.rested += 1
+            return True
+        self.rested = 0
+        return False
 
     def learn(self, habit: DraftHabit) -> None:
         """Take in how it was with one text."""
@@ -35,6 +47,10 @@ class Experience:
             self.cost += LEARNING_RATE * (habit.cost - self.cost) if self.cost else habit.cost
             self.gain += LEARNING_RATE * (habit.gain - self.gain) if self.gain else habit.gain
             self.log_pause += LEARNING_RATE * (math.log2(habit.next_pause) - self.log_pause)
+            if habit.next_pause == 1 or self.log_pause < RESTING:
+                self.rest = 0
+            else:
+                self.rest = min(max(1, 2 * self.rest), LONGEST_REST)
 
 
 @dataclass(slots=True)

@@ -41,7 +41,10 @@ class Drafts:
 
     def open(self, ticket: TextTicket) -> None:
         """Let a text's drafter start."""
-        ticket.habit.open(ticket.request.drafter, ticket.request.prompt, self._experience_of(ticket))
+        request, experience = ticket.request, self._experience_of(ticket)
+        if request.drafting.mode == "auto" and experience.rests():
+            return
+        ticket.habit.open(request.drafter, request.prompt, experience)
 
     def close(self, ticket: TextTicket) -> None:
         """A text has ended, or nobody wants it any more."""

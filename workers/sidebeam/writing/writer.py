@@ -135,17 +135,12 @@ class Writer:
         device, a tokenizer or a limit that cannot be used.
         """
         texts = bundle.texts or Texts()
-        drafting = drafting or Drafting()
         most_new = texts.max_new_tokens if max_new_tokens is None else max_new_tokens
-        for name, value in (("slots", slots), ("max_new_tokens", most_new), ("max_prompt_tokens", max_prompt_tokens)):
-            if value is not None and value < 1:
-                raise WritingError(f"{name} must be at least 1; given {value}")
-        _check_device(device)
-        if threads is not None:
-            torch.set_num_threads(threads)
+        _check_limits(slots=slots, max_new_tokens=most_new, max_prompt_tokens=max_prompt_tokens)
+        _use_device(device, threads)
         codec = Codec.open(bundle.tokenizer)
         folder = pools or texts.pools
-        opened, problem = _open_pools(bundle, folder, learn, drafting)
+        opened, problem = _open_pools(bundle, folder, learn, drafting or Drafting())
         try:
             model = load_model(
                 bundle.target, device=device, dtype=dtype, max_memory=max_memory, offload_folder=offload_folder
@@ -282,7 +277,15 @@ def vocabulary_of(model: Any, bundle: Bundle, codec: Codec) -> Vocabulary:
         raise ModelError(f"{bundle.target.name}: {error}") from None
 
 
-def _check_device(device: str) -> None:
+def _check_limits(**limits: int | None) -> None:
+    for name, value in limits.items():
+        if value is not None and value < 1:
+            raise WritingError(f"{name} must be at least 1; given {value}")
+
+
+def _use_device(device: str, threads: int | None) -> None:
+    if threads is not None:
+        torch.set_num_threads(threads)
     try:
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:  # the latter is what a torch without CUDA raises
