@@ -22,6 +22,7 @@ import pytest
 from sidebeam.v1 import knowledge_pb2, knowledge_pb2_grpc, recommendation_pb2_grpc
 from sidebeam.v1 import recommendation_pb2 as pb
 
+LATE_S = 0.5  # of a log line
 START_S = 90.0
 STOP_S = 20.0
 
@@ -51,9 +52,14 @@ class Sidecar:
         assert self.address, "\n".join(self.lines)
 
     def events(self, name: str, **fields: object) -> list[dict[str, Any]]:
-        """Log lines of one event."""
-        found = [json.loads(line) for line in list(self.lines) if line.startswith("{")]
-        return [each for each in found if each["event"] == name and fields.items() <= each.items()]
+        """Log lines of one event. The log may be a moment behind what callers know, so none is not believed at once."""
+        late = time.monotonic() + LATE_S
+        while True:
+            logged = [json.loads(line) for line in list(self.lines) if line.startswith("{")]
+            found = [each for each in logged if each["event"] == name and fields.items() <= each.items()]
+            if found or time.monotonic() > late:
+                return found
+            time.sleep(LATE_S / 10)
 
     def worker(self, name: str) -> psutil.Process:
         """The running worker process that is called `name`."""

@@ -22,9 +22,12 @@ with socket_folder() as folder:
 
 
 @pytest.fixture(autouse=True)
-def _root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
+def root(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where socket folders are made; its path is short enough for sockets."""
+    folder = tmp_path_factory.mktemp("s")
+    monkeypatch.setenv("TMPDIR", str(folder))
     monkeypatch.setattr("tempfile.tempdir", None)
+    return folder
 
 
 def front() -> tuple[subprocess.Popen[str], Path]:
@@ -54,8 +57,8 @@ def test_a_killed_fronts_folder_is_cleared_away_and_a_living_ones_is_not() -> No
         end(living)
 
 
-def test_a_folder_without_a_lock_is_left_alone_while_it_is_new(tmp_path: Path) -> None:
-    new, old, other = (tmp_path / f"{PREFIX}{name}" for name in ("new", "old", "file"))
+def test_a_folder_without_a_lock_is_left_alone_while_it_is_new(root: Path) -> None:
+    new, old, other = (root / f"{PREFIX}{name}" for name in ("new", "old", "file"))
     new.mkdir()
     old.mkdir()
     other.write_text("not ours")
