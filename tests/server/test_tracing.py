@@ -8,6 +8,7 @@ import grpc
 import pytest
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
 
+from sidebeam.v1 import knowledge_pb2
 from sidebeam.v1 import recommendation_pb2 as pb
 
 pytestmark = pytest.mark.slow  # a sidecar for nearly every test
@@ -16,6 +17,7 @@ EXPLICIT = pb.DraftSettings(mode=pb.DRAFT_MODE_EXPLICIT, beams=8, length=3)
 HISTORY = pb.ItemHistory(item_ids=["i3", "i17"])
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 RECOMMEND = "sidebeam.v1.RecommendationService/Recommend"
+GENERATE = "sidebeam.v1.KnowledgeService/Generate"
 
 
 class Collector(trace_service_pb2_grpc.TraceServiceServicer):
@@ -50,12 +52,12 @@ def collector():
 
 
 @pytest.fixture(scope="module")
-def traced(tiny_bundle, start, wait_until, collector):
+def traced(both_bundle, start, wait_until, collector):
     """No draft is ever late; spans are sent soon."""
     patch = pytest.MonkeyPatch()
     patch.setenv("OTEL_BSP_SCHEDULE_DELAY", "100")
     patient = {"draft__first_wait_ms": 10_000, "target__draft_wait_ms": 10_000}
-    with start(tiny_bundle, telemetry__traces=collector.address, telemetry__trace_share=0.0, **patient) as one:
+    with start(both_bundle, telemetry__traces=collector.address, telemetry__trace_share=0.0, **patient) as one:
         wait_until(lambda: one.events("worker_up", worker="draft"), 90)
         yield one
     patch.undo()
@@ -96,6 +98,20 @@ def test_a_callers_trace_goes_through_front_draft_and_target(traced, connect, co
     assert search.start_time_unix_nano <= min(times)
     assert times == sorted(times)
     assert max(times) <= search.end_time_unix_nano
+
+
+def test_a_text_is_a_span_of_its_target(traced, connect, collector, wait_until):
+    trace = TRACE.replace("4b", "9a")
+    asked = knowledge_pb2.GenerateRequest(prompt="<a_1><b_2>", max_new_tokens=5)
+    metadata = (("traceparent", f"00-{trace}-{PARENT}-01"),)
+    summary = list(connect(traced).knowledge.Generate(asked, timeout=20, metadata=metadata))[-1].summary
+    wait_until(lambda: collector.named(trace, GENERATE) and collector.named(trace, "write"), 20)
+    ((front, request),) = collector.named(trace, GENERATE)
+    ((target, written),) = collector.named(trace, "write")
+    assert (front, target, written.parent_span_id) == ("front", "target-0", request.span_id)
+    told = attributes(written)
+    assert told["sidebeam.request_id"] == summary.request_id
+    assert (told["sidebeam.passes"], told["sidebeam.rows"]) == (summary.passes, summary.rows)
 
 
 def test_log_lines_name_the_trace(traced, connect, wait_until):

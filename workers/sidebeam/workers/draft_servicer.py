@@ -14,7 +14,7 @@ from sidebeam.engine import DraftModel, DraftSession
 from sidebeam.search import Width
 from sidebeam.worker.v1 import draft_pb2, draft_pb2_grpc, tree_pb2
 from sidebeam.workers import wire
-from sidebeam.workers.catalog_call import open_catalog
+from sidebeam.workers.catalog_calls import CatalogCalls
 from sidebeam.workers.catalog_shelf import CatalogShelf
 from sidebeam.workers.identity import Identity
 from sidebeam.workers.pool_keeper import PoolKeeper
@@ -23,7 +23,7 @@ from sidebeam.workers.work_log import WorkLog
 Context = grpc.aio.ServicerContext[Any, draft_pb2.ProposeResponse]
 
 
-class DraftServicer(draft_pb2_grpc.DraftServiceServicer):
+class DraftServicer(CatalogCalls[DraftModel], draft_pb2_grpc.DraftServiceServicer):
     """Serves one draft model, which only the one thread of `executor` touches, and pools; either may be None.
 
     `catalogs` is there if the model is: it by version, on each catalog that is held.
@@ -39,7 +39,7 @@ class DraftServicer(draft_pb2_grpc.DraftServiceServicer):
         work_log: WorkLog,
     ) -> None:
         self._draft = draft
-        self._catalogs = catalogs
+        super().__init__(catalogs)
         self._executor = executor
         self._keeper = keeper
         self._identity = identity
@@ -90,21 +90,6 @@ class DraftServicer(draft_pb2_grpc.DraftServiceServicer):
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
         finally:
             self._executor.submit(seat.leave)
-
-    async def OpenCatalog(  # noqa: N802
-        self, request: tree_pb2.OpenCatalogRequest, context: Any
-    ) -> tree_pb2.OpenCatalogResponse:
-        """Hold a version of the catalog."""
-        await open_catalog(self._catalogs, request, context)
-        return tree_pb2.OpenCatalogResponse()
-
-    async def CloseCatalog(  # noqa: N802
-        self, request: tree_pb2.CloseCatalogRequest, context: Any
-    ) -> tree_pb2.CloseCatalogResponse:
-        """Hold it no more."""
-        if self._catalogs is not None:
-            self._catalogs.close(request.version)
-        return tree_pb2.CloseCatalogResponse()
 
     async def Learn(self, request: draft_pb2.LearnRequest, context: Any) -> draft_pb2.LearnResponse:  # noqa: N802
         """Queue a finished text."""

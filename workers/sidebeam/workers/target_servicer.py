@@ -15,9 +15,10 @@ import structlog
 from sidebeam.catalog import Catalog
 from sidebeam.engine import EngineRunner, EngineStopped, EngineStream, HeldSearch, Holding
 from sidebeam.search.request import AcceptedBeams, DraftWanted, SearchResult
+from sidebeam.texts import TextResult
 from sidebeam.worker.v1 import target_pb2, target_pb2_grpc, tree_pb2
 from sidebeam.workers import wire
-from sidebeam.workers.catalog_call import NO_CATALOG, open_catalog
+from sidebeam.workers.catalog_calls import NO_CATALOG, CatalogCalls
 from sidebeam.workers.catalog_shelf import CatalogShelf
 from sidebeam.workers.identity import Identity
 from sidebeam.workers.target_model import TargetModel
@@ -29,7 +30,7 @@ Context = grpc.aio.ServicerContext[Any, target_pb2.SearchResponse]
 SETTLE_S = 5.0  # callers answer every question, unless they die
 
 
-class TargetServicer(target_pb2_grpc.TargetServiceServicer):
+class TargetServicer(CatalogCalls[Holding], target_pb2_grpc.TargetServiceServicer):
     """Serves what `model` does, whose engine `runner` drives: `catalogs` is there if it searches, `desk` if it writes.
 
     `draft_wait_s` bounds the wait for each draft asked for; `fail` ends the process.
@@ -48,7 +49,7 @@ class TargetServicer(target_pb2_grpc.TargetServiceServicer):
     ) -> None:
         self._runner = runner
         self._model = model
-        self._catalogs = catalogs
+        super().__init__(catalogs)
         self._desk = desk
         self._draft_wait_s = draft_wait_s
         self._fail = fail
@@ -91,31 +92,20 @@ class TargetServicer(target_pb2_grpc.TargetServiceServicer):
             async with self._runner.stream(search, opening.result_only) as stream:
                 await self._relay(stream, holding.catalog, context, note)
 
-    async def OpenCatalog(  # noqa: N802
-        self, request: tree_pb2.OpenCatalogRequest, context: Any
-    ) -> tree_pb2.OpenCatalogResponse:
-        """Hold a version of the catalog."""
-        await open_catalog(self._catalogs, request, context)
-        return tree_pb2.OpenCatalogResponse()
-
-    async def CloseCatalog(  # noqa: N802
-        self, request: tree_pb2.CloseCatalogRequest, context: Any
-    ) -> tree_pb2.CloseCatalogResponse:
-        """Hold it no more."""
-        if self._catalogs is not None:
-            self._catalogs.close(request.version)
-        return tree_pb2.CloseCatalogResponse()
-
     async def Write(self, request: target_pb2.WriteRequest, context: Any) -> None:  # noqa: N802
         """One text. A cancelled call leaves the stream's block, and with it the engine."""
         if self._desk is None:
             await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "this worker's bundle has no [texts]")
             return
         async with self._errors(request.request_id, context):
-            text = self._desk.open(request)
+            opened, text = time.perf_counter_ns(), self._desk.open(request)
             async with self._runner.stream(text.request, request.result_only) as stream:
                 async for event in stream:
-                    await context.write(text.response(event))
+                    try:
+                        await context.write(text.response(event))
+                    finally:  # a caller that has the result ends the call, however far it is here
+                        if isinstance(event, TextResult):
+                            self._work_log.wrote(request, opened, event)
 
     @asynccontextmanager
     async def _errors(self, request_id: str, context: Any) -> AsyncIterator[None]:

@@ -7,6 +7,7 @@ import time
 import structlog
 
 from sidebeam.search.request import SearchResult
+from sidebeam.texts import TextResult
 from sidebeam.tracing import Attributes, Tracing
 from sidebeam.worker.v1 import target_pb2
 
@@ -56,6 +57,29 @@ class WorkLog:
         )
         times = opened_ns, time.perf_counter_ns()
         self._tracing.record("search", opening.traceparent, times, attributes, events)
+
+    def wrote(self, asked: target_pb2.WriteRequest, opened_ns: int, result: TextResult) -> None:
+        """A text has ended."""
+        self._log.debug(
+            "text_finished",
+            request_id=asked.request_id,
+            tokens=len(result.tokens),
+            passes=result.passes,
+            rows=result.rows,
+            queue_ms=result.queue_ns / 1e6,
+            pass_ms=result.pass_ns / 1e6,
+        )
+        if self._tracing is None or not asked.traceparent:
+            return
+        attributes: Attributes = {
+            "sidebeam.request_id": asked.request_id,
+            "sidebeam.tokens": len(result.tokens),
+            "sidebeam.passes": result.passes,
+            "sidebeam.rows": result.rows,
+            "sidebeam.drafted": result.drafted,
+            "sidebeam.queue_ms": result.queue_ns / 1e6,
+        }
+        self._tracing.record("write", asked.traceparent, (opened_ns, time.perf_counter_ns()), attributes)
 
     def drafted(self, request_id: str, traceparent: str, times_ns: tuple[int, int], nodes: int) -> None:
         """A draft was made."""

@@ -97,4 +97,5 @@ def _request(job: TextJob, written: list[int]) -> target_pb2.WriteRequest:
         draft=job.draft,
         result_only=job.summary_only,
         written=written,
+        traceparent=job.record.traceparent,
     )
