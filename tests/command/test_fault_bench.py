@@ -207,9 +207,9 @@ def test_every_fault_is_borne_once(
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_bench_leaves_nothing_behind(
-    tiny_bundle: Path, users: Path, settings: Path, number: signal.Signals
+    tiny_bundle: Path, users: Path, settings: Path, number: signal.Signals, code: int
 ) -> None:
     """In the middle of a fault: a worker is stopped then, and could not end by itself."""
     command = [sys.executable, "-m", "sidebeam.command.main", "bench", "faults", "--bundle", str(tiny_bundle)]
@@ -221,7 +221,7 @@ def test_an_interrupted_bench_leaves_nothing_behind(
             family = [each for each in bench.children(recursive=True) if each.is_running()]
             time.sleep(0.01)
         bench.send_signal(number)
-        assert bench.wait(60) == 130
+        assert bench.wait(60) == code
     _, alive = psutil.wait_procs(family, timeout=10)
     assert alive == []
 

@@ -94,7 +94,7 @@ def test_the_demo_from_nothing_again_and_interrupted(tmp_path: Path) -> None:
     with _demo(tmp_path, 80) as stopped:
         assert stopped.stdout is not None
         assert any("Without drafts" in line for line in stopped.stdout)
-        stopped.send_signal(signal.SIGINT)
+        stopped.send_signal(signal.SIGTERM)
         stopped.communicate(timeout=60)
         assert stopped.returncode != 0
     assert not list((tmp_path / "tmp").glob("sidebeam*"))  # no copy, no sockets of a sidecar that lives on

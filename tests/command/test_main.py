@@ -125,7 +125,8 @@ def test_a_bug_of_our_own_surfaces(
         main(["serve"])
 
 
-def test_ctrl_c_ends_quietly_with_130(address: str) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_signals_end_quietly(address: str, number: signal.Signals, code: int) -> None:
     arguments = ["recommend", "--address", address, "--prompt", "silent", "--timeout-s", "30", "--json"]
     with subprocess.Popen(
         [sys.executable, "-m", "sidebeam.command.main", *arguments],
@@ -135,9 +136,9 @@ def test_ctrl_c_ends_quietly_with_130(address: str) -> None:
     ) as process:
         assert process.stdout is not None
         assert '"beams"' in process.stdout.readline()
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         _, error = process.communicate(timeout=20)
-    assert (process.returncode, error) == (130, "")
+    assert (process.returncode, error) == (code, "")
 
 
 def test_a_reader_that_has_seen_enough_causes_no_traceback(address: str) -> None:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import os
-import signal
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 SUMMARY = "measure speed side by side, in one run"
@@ -139,8 +136,7 @@ def _faults(args: argparse.Namespace) -> int:
     except KeyError as error:
         return _refuse(ValueError(f"--faults: no fault {error.args[0]!r}; there are {', '.join(FAULTS)}"))
     try:
-        with _interrupted_by_sigterm():
-            result = FaultBench(args.bundle, _users(args), plan, _progress).run(faults)
+        result = FaultBench(args.bundle, _users(args), plan, _progress).run(faults)
     except (SidecarError, SidebeamError, NotReadyError, LookupError, OSError, ValueError) as error:
         return _refuse(error)
     _progress("")
@@ -157,8 +153,7 @@ def _overload(args: argparse.Namespace) -> int:
 
     plan = Plan(args.seconds, args.requests, args.top_k, args.deadline_ms, args.seed, _options(args))
     try:
-        with _interrupted_by_sigterm():
-            result = OverloadBench(args.bundle, _users(args), plan, _progress).run()
+        result = OverloadBench(args.bundle, _users(args), plan, _progress).run()
     except (SidecarError, NotReadyError, OSError, ValueError) as error:
         return _refuse(error)
     _progress("")
@@ -324,16 +319,6 @@ def _others(args: argparse.Namespace) -> list[list[str]]:
     from sidebeam.evaluation.recommend_bench import between, read_histories
 
     return between(read_histories(args.interactions, args.min_history), args.prompts, args.learn)
-
-
-@contextlib.contextmanager
-def _interrupted_by_sigterm() -> Iterator[None]:
-    """SIGTERM ends the block as Ctrl-C does, so that what it has started ends, too."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _write(path: Path | None, text: str) -> None:

@@ -2,7 +2,7 @@
 
 A subcommand, of one word or two, is a module with `SUMMARY: str`, `add_arguments(parser) -> None` and
 `run(args) -> int`. Exit codes:
-0 done, 1 failed, 2 bad usage or bad input, 130 interrupted.
+0 done, 1 failed, 2 bad usage or bad input, 130 interrupted, 143 terminated.
 """
 
 from __future__ import annotations
@@ -12,9 +12,13 @@ import difflib
 import importlib
 import importlib.metadata
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from types import FrameType
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +72,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"sidebeam: no subcommand {name!r}; {hint}", file=sys.stderr)
         return 2
     try:
-        return _run(name, arguments[len(name.split()) :])
+        with _ended_by_sigterm():
+            return _run(name, arguments[len(name.split()) :])
+    except _Terminated:
+        return 143
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
@@ -102,6 +109,27 @@ def _run(name: str, arguments: Sequence[str]) -> int:
         if isinstance(stop.code, int | None):
             return stop.code or 0
         raise
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM has come."""
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """SIGTERM ends the block as Ctrl-C does, so that what it has started ends, too. `serve` drains instead."""
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
+
+    def end(number: int, frame: FrameType | None) -> None:
+        raise _Terminated
+
+    signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _version() -> str:
