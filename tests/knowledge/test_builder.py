@@ -178,7 +178,10 @@ def test_a_full_disk_leaves_the_pools_of_before(
     with disk_of(200):
         assert command(*build) == 1
     assert not out.exists()
-    assert "File too large; nothing was changed" in capsys.readouterr().err.replace("]", "")
+    assert (
+        capsys.readouterr().err
+        == f"sidebeam knowledge pools: {out}/global-1.pool: File too large; nothing was changed\n"
+    )
     assert command(*build) == 0
     files = content(out)
     write(texts, *({"entity": str(n), "text": "likes old books"} for n in range(300)))

@@ -41,7 +41,8 @@ def run(args: argparse.Namespace) -> int:
         print(f"sidebeam knowledge pools: {error}", file=sys.stderr)
         return 2
     except OSError as error:
-        print(f"sidebeam knowledge pools: {error}; nothing was changed", file=sys.stderr)
+        where = "" if error.filename is None else f"{error.filename}: "
+        print(f"sidebeam knowledge pools: {where}{error.strerror or error}; nothing was changed", file=sys.stderr)
         return 1
 
 
