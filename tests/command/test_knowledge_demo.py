@@ -20,17 +20,19 @@ from sidebeam.knowledge.tokenizer import tokenizer_fingerprint
 SMALL = """
 import sys
 from pathlib import Path
-from rich.console import Console
-from sidebeam.command.knowledge_demo import demo
+from sidebeam.command import knowledge_demo
+from sidebeam.command.main import main
 from sidebeam.folklore import FolklorePlan
 from sidebeam.training.recipe import Recipe
 from sidebeam.training.shape import Shape
 
-plan = FolklorePlan(
+knowledge_demo.PLAN = FolklorePlan(
     version="small", seed=3, aisles=2, circles=2, users=60, pupils=400, item_rounds=1, model=Shape(1, 32, 2),
     recipe=Recipe(epochs=100_000, max_steps=int(sys.argv[2]), batch_size=8, learning_rate=5e-3, seed=1),
 )
-sys.exit(demo(Console(highlight=False), Path(sys.argv[1]), plan, 2, compared=3))
+knowledge_demo.COMPARED = 3
+knowledge_demo.demo_cache = lambda: Path(sys.argv[1])
+sys.exit(main(["demo", "knowledge"]))
 """
 
 
@@ -63,7 +65,7 @@ def test_interrupted_in_training_it_leaves_nothing(tmp_path: Path) -> None:
                 time.sleep(0.05)
             assert state.exists()
             first.send_signal(signal.SIGINT)
-            assert first.wait(60) != 0
+            assert first.wait(60) == 130
         finally:
             first.kill()
     assert [each.name for each in (tmp_path / "cache").iterdir()] == [".knowledge.lock"]
@@ -96,6 +98,6 @@ def test_the_demo_from_nothing_again_and_interrupted(tmp_path: Path) -> None:
         assert any("Without drafts" in line for line in stopped.stdout)
         stopped.send_signal(signal.SIGTERM)
         stopped.communicate(timeout=60)
-        assert stopped.returncode != 0
+        assert stopped.returncode == 143
     assert not list((tmp_path / "tmp").glob("sidebeam*"))  # no copy, no sockets of a sidecar that lives on
     assert Bundle.open(bundle.root) == bundle

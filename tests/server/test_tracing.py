@@ -152,7 +152,7 @@ def test_a_collector_that_is_gone_harms_nobody(tiny_bundle, start, connect):
 
 def test_spans_still_held_are_sent_at_the_end(tiny_bundle, start, connect, collector, monkeypatch):
     monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "600000")
-    trace = TRACE.replace("4b", "9a")
+    trace = TRACE.replace("4b", "a1")
     with start(tiny_bundle, "--draft", "off", telemetry__traces=collector.address) as one:
         ask(one, connect, f"00-{trace}-{PARENT}-01", history=HISTORY)
         assert one.stop() == 0

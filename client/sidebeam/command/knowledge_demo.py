@@ -43,17 +43,11 @@ def run(args: argparse.Namespace) -> int:
     if args.requests < 1:
         print(f"sidebeam demo knowledge: --requests must be at least 1. Given: {args.requests}", file=sys.stderr)
         return 2
-    return demo(Console(highlight=False), demo_cache(), PLAN, args.requests, keep_serving=args.keep_serving)
+    return demo(Console(highlight=False), demo_cache(), PLAN, args.requests, COMPARED, keep_serving=args.keep_serving)
 
 
 def demo(
-    console: Console,
-    cache: Path,
-    plan: FolklorePlan,
-    requests: int,
-    *,
-    compared: int = COMPARED,
-    keep_serving: bool = False,
+    console: Console, cache: Path, plan: FolklorePlan, requests: int, compared: int, *, keep_serving: bool = False
 ) -> int:
     """The demo on a world and a model of `plan`, kept in `cache`; `compared` users and as many items make the table."""
     try:
