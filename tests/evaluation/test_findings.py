@@ -9,7 +9,7 @@ import pytest
 
 from sidebeam.catalog import Catalog
 from sidebeam.evaluation.arm import Answer
-from sidebeam.evaluation.arm_name import GENERATE, POPULARITY, ArmName
+from sidebeam.evaluation.arm_name import GENERATE, NEIGHBOURS, POPULARITY, ArmName
 from sidebeam.evaluation.findings import Findings, Judge
 from sidebeam.evaluation.study import Track
 
@@ -29,7 +29,8 @@ def weigh(catalog: Catalog, answers: dict[ArmName, list[Answer]], k: int = 2, co
     """Two users: the first wanted leaf 7, the second leaves 1 and 2."""
     tracks = [Track(name, k, given) for name, given in answers.items()]
     judge = Judge(catalog, comparable, [np.array([7]), np.array([1, 2])], seed=0)
-    return judge.findings(tracks, np.array([[7, 0], [0, 3]])[:, :k])
+    lists = np.array([[7, 0], [0, 3]])[:, :k]
+    return judge.findings(tracks, {POPULARITY: lists, NEIGHBOURS: lists})
 
 
 def test_what_a_drafted_arm_took(catalog: Catalog) -> None:
@@ -133,11 +134,14 @@ def test_one_wide_run_tells_all_n_and_each_width_its_own(catalog: Catalog) -> No
     narrow = replace(PLAIN, leaves=[7], log_probs=LOG_PROBS[:1])
     tracks = [Track(OFF, 1, [narrow, narrow]), Track(OFF, 2, [PLAIN, replace(PLAIN, leaves=[9, 1])])]
     judge = Judge(catalog, True, [np.array([7]), np.array([1, 2])], seed=0)
-    findings = judge.findings(tracks, np.array([[7, 0], [0, 3]]))
+    counted = {POPULARITY: np.array([[7, 0], [0, 3]]), NEIGHBOURS: np.array([[7, 0], [1, 2]])}
+    findings = judge.findings(tracks, counted)
     found = {(each.n, each.list_length): each.recall.value for each in findings.quality if each.arm == OFF}
     assert found == {(1, 1): 0.5, (1, 2): 0.0, (2, 2): pytest.approx((1 + 0.5) / 2)}
     (wide,) = (each for each in findings.quality if each.arm == OFF and each.n == 2)
     assert wide.recall_over_popularity is not None
     assert wide.recall_over_popularity.value == pytest.approx(0.75 / 0.5)
+    assert wide.recall_over_neighbours is not None
+    assert wide.recall_over_neighbours.value == pytest.approx(0.75 / 1.0)
     popular = {(each.n, each.list_length): each.recall.value for each in findings.quality if each.arm == POPULARITY}
     assert popular == {(1, 1): 0.5, (1, 2): 0.5, (2, 2): 0.5}

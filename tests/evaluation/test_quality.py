@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from sidebeam.catalog import Catalog
+from sidebeam.evaluation.neighbours import FADING, Neighbours
 from sidebeam.evaluation.popularity import Popularity
 from sidebeam.evaluation.quality import NO_LEAF, hits, ndcg, recall
 
@@ -71,3 +72,32 @@ def test_popularity_leaves_out_the_history_and_what_nobody_had(catalog: Catalog)
     popularity = Popularity(catalog, [(0, 1, 3), (0, 2), (0, 1), (3,)])
     assert popularity.best(2, [2]).tolist() == [0, 2]  # "2" has the SID of "1"
     assert popularity.best(4, [0]).tolist() == [1, 2, NO_LEAF, NO_LEAF]
+
+
+HISTORIES = [(0, 1, 3), (0, 4), (3, 5, 2, 2)]  # leaves 0 1 2, 0 3, 2 4 1 1
+
+
+def _company(history: list[int]) -> dict[int, float]:
+    """Of every leaf with a history of leaves, by the definition."""
+    leaves = [(0, 1, 2), (0, 3), (2, 4, 1, 1)]
+    often = {leaf: sum(each.count(leaf) for each in leaves) for leaf in range(5)}
+    scores = dict.fromkeys(range(5), 0.0)
+    for age, had in enumerate(reversed(history)):
+        for one in leaves:
+            for i, a in enumerate(one):
+                for j, b in enumerate(one):
+                    if a == had and b != had:
+                        scores[b] += FADING**age / abs(i - j) / math.sqrt(often[a] * often[b])
+    return {leaf: score for leaf, score in scores.items() if score > 0 and leaf not in history}
+
+
+@pytest.mark.parametrize("items", [[0], [3], [0, 5], [5, 0], [4, 1]])
+def test_neighbours_are_ranked_by_company(catalog: Catalog, items: list[int]) -> None:
+    wanted = _company(catalog.leaf_of(np.array(items)).tolist())
+    found = Neighbours(catalog, HISTORIES).best(5, items)
+    assert found.tolist() == sorted(wanted, key=lambda leaf: -wanted[leaf]) + [NO_LEAF] * (5 - len(wanted))
+
+
+def test_neighbours_of_nobody_are_none(catalog: Catalog) -> None:
+    assert Neighbours(catalog, [(0, 1)]).best(3, [4]).tolist() == [NO_LEAF] * 3
+    assert Neighbours(catalog, []).best(2, [0]).tolist() == [NO_LEAF] * 2

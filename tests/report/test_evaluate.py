@@ -104,7 +104,9 @@ def test_every_arm_is_there_at_every_width(written: dict[str, Any]) -> None:
     for k in WIDTHS:
         assert set(arms(written["costs"], k)) == wanted
     quality = {(row["arm"]["label"], row["n"], row["list_length"]) for row in written["quality"]}
-    assert quality == {(arm, n, k) for arm in wanted | {"popularity"} for n, k in ((1, 1), (1, 4), (4, 4))}
+    assert quality == {
+        (arm, n, k) for arm in wanted | {"popularity", "neighbours"} for n, k in ((1, 1), (1, 4), (4, 4))
+    }
 
 
 def test_drafts_change_no_strict_answer_and_generate_agrees(written: dict[str, Any]) -> None:

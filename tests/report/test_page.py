@@ -12,7 +12,7 @@ import pytest
 
 from sidebeam.catalog import Catalog
 from sidebeam.evaluation.arm import Answer
-from sidebeam.evaluation.arm_name import GENERATE, ArmName
+from sidebeam.evaluation.arm_name import GENERATE, NEIGHBOURS, POPULARITY, ArmName
 from sidebeam.evaluation.findings import Findings, Judge
 from sidebeam.evaluation.scene import Scene
 from sidebeam.evaluation.study import Track
@@ -76,7 +76,8 @@ def findings(catalog: Catalog) -> Findings:
                 answers = [replace(answer, drafted=(), needed=()) for answer in answers]
             tracks.append(Track(name, k, answers))
     judge = Judge(catalog, True, [np.array([user % 27]) for user in range(40)], seed=0)
-    return judge.findings(tracks, np.tile(np.arange(WIDTHS[-1]), (40, 1)))
+    lists = np.tile(np.arange(WIDTHS[-1]), (40, 1))
+    return judge.findings(tracks, {POPULARITY: lists, NEIGHBOURS: lists[:, ::-1]})
 
 
 def plain(user: int, k: int, ms: float) -> Answer:
@@ -138,6 +139,7 @@ def test_every_arm_and_every_plot_is_there(checked: Checker, findings: Findings)
         assert title in checked.texts
     assert checked.tags.count("figure") == 2 + 4 + len(WIDTHS)
     assert "popularity" in text
+    assert "neighbours" in text
 
 
 def test_both_colour_schemes_have_every_colour(html: str) -> None:
@@ -162,7 +164,7 @@ def test_the_json_holds_every_figure(scene: Scene, findings: Findings) -> None:
     content = json.loads(document(scene, findings))
     assert content["schema"] == 1
     assert len(content["costs"]) == 5 * len(WIDTHS)
-    assert len(content["quality"]) == 6 * 3
+    assert len(content["quality"]) == 7 * 3
     assert content["made"] == scene.made
     assert content["costs"][0]["arm"] == {"verification": "", "draft": "generate", "label": "generate"}
 
@@ -172,4 +174,5 @@ def test_the_terminal_shows_costs_and_quality(findings: Findings) -> None:
     lines = text.splitlines()
     assert sum(MODEL.label in line for line in lines) == len(WIDTHS) + 1
     assert any(line.startswith("popularity") for line in lines)
+    assert any(line.startswith("neighbours") for line in lines)
     assert "Recall@3" in text

@@ -10,7 +10,7 @@ from typing import Literal
 class ArmName:
     """How a list was made.
 
-    `draft` says by which draft; it is "generate" or "popularity" for those two, which know no verification.
+    `draft` says by which draft; it is "generate", "popularity" or "neighbours" for those, which know no verification.
     """
 
     verification: Literal["strict", "relaxed", ""]
@@ -29,3 +29,5 @@ class ArmName:
 
 GENERATE = ArmName("", "generate")
 POPULARITY = ArmName("", "popularity")
+NEIGHBOURS = ArmName("", "neighbours")
+BASELINES = (POPULARITY, NEIGHBOURS)

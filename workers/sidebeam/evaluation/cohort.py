@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from sidebeam.catalog import Catalog
 from sidebeam.evaluation.error import EvaluationError
+from sidebeam.evaluation.neighbours import Neighbours
 from sidebeam.evaluation.popularity import Popularity
 from sidebeam.evaluation.sample import evenly
 from sidebeam.training import History, Items, TrainingError, read_interactions
@@ -35,6 +36,7 @@ class Cohort:
     users: tuple[TestUser, ...]
     others: tuple[tuple[int, ...], ...]
     popularity: Popularity
+    neighbours: Neighbours
     test_users: int
     without_history: int  # users with test items but nothing before them: there is nothing to prompt with
 
@@ -65,6 +67,7 @@ class Cohort:
             users=tuple(TestUser(_before(person), np.unique(_leaves(catalog, person.test))) for person in measured),
             others=tuple(evenly(others, learn)),
             popularity=Popularity(catalog, (person.train for person in people)),
+            neighbours=Neighbours(catalog, (person.train for person in people)),
             test_users=len(tested),
             without_history=sum(bool(person.test) and not _before(person) for person in people),
         )

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sidebeam.catalog import Catalog
-from sidebeam.evaluation.arm_name import GENERATE, POPULARITY, ArmName
+from sidebeam.evaluation.arm_name import BASELINES, GENERATE, NEIGHBOURS, POPULARITY, ArmName
 from sidebeam.evaluation.interval import Bootstrap, Estimate
 from sidebeam.evaluation.quality import hits, ndcg, recall
 from sidebeam.evaluation.study import Track
@@ -60,7 +60,7 @@ class Cost:
 class Quality:
     """Recall and NDCG within the first `n` of lists of `list_length`.
 
-    The ratios are to the lists of the arm without drafts, and to those of the most popular items.
+    The ratios are to the lists of the arm without drafts, and to those of the two baselines.
     """
 
     arm: ArmName
@@ -72,6 +72,8 @@ class Quality:
     ndcg_over_off: Estimate | None
     recall_over_popularity: Estimate | None
     ndcg_over_popularity: Estimate | None
+    recall_over_neighbours: Estimate | None
+    ndcg_over_neighbours: Estimate | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,7 @@ class Findings:
         Arms with the same figures throughout stand together.
         """
         rows: dict[tuple[Estimate, ...], tuple[list[ArmName], list[Quality]]] = {}
-        for name in [POPULARITY, *self.arms]:
+        for name in [*BASELINES, *self.arms]:
             each = [self.quality_of(name, n, list_length or n) for n in self.widths]
             found = [quality for quality in each if quality is not None]
             figures = tuple(figure for quality in found for figure in (quality.recall, quality.ndcg))
@@ -120,8 +122,8 @@ class Judge:
         self._truths = truths
         self._bootstrap = Bootstrap(len(truths), seed)
 
-    def findings(self, tracks: Sequence[Track], popularity: Ints) -> Findings:
-        """All figures; `popularity` holds lists of the greatest width.  # [users, K]"""
+    def findings(self, tracks: Sequence[Track], baselines: Mapping[ArmName, Ints]) -> Findings:
+        """All figures; `baselines` holds lists of the greatest width of each of BASELINES.  # [users, K]"""
         by_width: dict[int, dict[ArmName, Track]] = {}
         for track in tracks:
             by_width.setdefault(track.top_k, {})[track.name] = track
@@ -129,7 +131,8 @@ class Judge:
         widths = tuple(by_width)
         quality = []
         for k, arms in by_width.items():
-            lists = {POPULARITY: popularity[:, :k]} | {name: track.lists for name, track in arms.items()}
+            lists = {name: made[:, :k] for name, made in baselines.items()}
+            lists |= {name: track.lists for name, track in arms.items()}
             quality += self._quality(lists, k, widths if k == widths[-1] else (k,))
         return Findings(widths, tuple(costs), tuple(quality))
 
@@ -186,14 +189,13 @@ class Judge:
     def _quality(self, lists: Mapping[ArmName, Ints], k: int, at: Sequence[int]) -> list[Quality]:
         sizes = np.array([len(truth) for truth in self._truths], np.int64)
         hit = {name: hits(each, self._truths) for name, each in lists.items()}
-        mean, ratio = self._bootstrap.mean, self._bootstrap.ratio
+        mean = self._bootstrap.mean
         found = []
         for n in at:
             recalls = {name: recall(each, sizes, n) for name, each in hit.items()}
             ndcgs = {name: ndcg(each, sizes, n) for name, each in hit.items()}
             for name in lists:
                 off = name.off if name.verification and name != name.off and name.off in lists else None
-                popular = None if name == POPULARITY else POPULARITY
                 found.append(
                     Quality(
                         arm=name,
@@ -201,13 +203,18 @@ class Judge:
                         n=n,
                         recall=mean(recalls[name]),
                         ndcg=mean(ndcgs[name]),
-                        recall_over_off=None if off is None else ratio(recalls[name], recalls[off]),
-                        ndcg_over_off=None if off is None else ratio(ndcgs[name], ndcgs[off]),
-                        recall_over_popularity=None if popular is None else ratio(recalls[name], recalls[popular]),
-                        ndcg_over_popularity=None if popular is None else ratio(ndcgs[name], ndcgs[popular]),
+                        recall_over_off=self._over(recalls, name, off),
+                        ndcg_over_off=self._over(ndcgs, name, off),
+                        recall_over_popularity=self._over(recalls, name, POPULARITY),
+                        ndcg_over_popularity=self._over(ndcgs, name, POPULARITY),
+                        recall_over_neighbours=self._over(recalls, name, NEIGHBOURS),
+                        ndcg_over_neighbours=self._over(ndcgs, name, NEIGHBOURS),
                     )
                 )
         return found
+
+    def _over(self, figures: Mapping[ArmName, Floats64], name: ArmName, other: ArmName | None) -> Estimate | None:
+        return None if other is None or other == name else self._bootstrap.ratio(figures[name], figures[other])
 
 
 def _times(track: Track) -> Floats64:

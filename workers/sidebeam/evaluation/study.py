@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sidebeam.evaluation.arm import Answer
-from sidebeam.evaluation.arm_name import ArmName
+from sidebeam.evaluation.arm_name import NEIGHBOURS, POPULARITY, ArmName
 from sidebeam.evaluation.cohort import Cohort
 from sidebeam.evaluation.error import EvaluationError
 from sidebeam.evaluation.lineup import Contender, Lineup
@@ -56,9 +56,11 @@ class Study:
         self._lineup.check_sampling(self._prompts[0])
         return [track for k in widths for track in self._at_width(k)]
 
-    def popularity(self, k: int) -> Ints:
-        """The lists that know no user.  # [users, K]"""
-        return np.stack([self._cohort.popularity.best(k, user.history) for user in self._cohort.users])
+    def baselines(self, k: int) -> dict[ArmName, Ints]:
+        """The lists that are made by counting.  # [users, K] each"""
+        cohort = self._cohort
+        counted = {POPULARITY: cohort.popularity.best, NEIGHBOURS: cohort.neighbours.best}
+        return {name: np.stack([best(k, user.history) for user in cohort.users]) for name, best in counted.items()}
 
     def _at_width(self, k: int) -> list[Track]:
         arms = self._lineup.contenders()

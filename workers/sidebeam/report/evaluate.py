@@ -83,7 +83,7 @@ def _evaluate(options: Options) -> None:
         tracks = study.run(options.widths)
         _progress("reckoning intervals")
         judge = Judge(catalog, bundle.scoring == "raw", [user.truth for user in cohort.users], options.seed)
-        findings = judge.findings(tracks, study.popularity(options.widths[-1]))
+        findings = judge.findings(tracks, study.baselines(options.widths[-1]))
         scene = Scene.of(bundle, catalog, cohort, lineup.model_draft, options)
         _progress("")
         print(tables(findings))

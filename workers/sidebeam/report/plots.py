@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from sidebeam.evaluation.arm_name import GENERATE, POPULARITY, ArmName
+from sidebeam.evaluation.arm_name import BASELINES, GENERATE, ArmName
 from sidebeam.evaluation.findings import Cost, Findings
 from sidebeam.evaluation.interval import Estimate
 from sidebeam.report.chart import Chart, Line
 
-FIXED = {"generate": 0, "off": 1, "auto": 2, "catalog": 3, "popularity": 9}  # styles; models take those between
-FIRST_MODEL, MODELS = 4, 5
+FIXED = {
+    "generate": 0,
+    "off": 1,
+    "auto": 2,
+    "catalog": 3,
+    "neighbours": 8,
+    "popularity": 9,
+}
+"""Styles; models take those from `FIRST_MODEL` on."""
+
+FIRST_MODEL, MODELS = 4, 4
 
 Pick = Callable[[Cost], Estimate | None]
 
@@ -65,7 +74,7 @@ def quality(findings: Findings) -> list[Chart]:
         return [(quality.recall, quality.ndcg) for quality in each if quality is not None]
 
     ours = [name for name in findings.arms if name.verification]
-    names = [POPULARITY, *(name for name in ours if name == name.off or figures(name) != figures(name.off))]
+    names = [*BASELINES, *(name for name in ours if name == name.off or figures(name) != figures(name.off))]
 
     def drawn(title: str, metric: str) -> Chart:
         lines = []

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from sidebeam.evaluation.arm_name import GENERATE, POPULARITY, ArmName
+from sidebeam.evaluation.arm_name import GENERATE, NEIGHBOURS, POPULARITY, ArmName
 from sidebeam.evaluation.findings import Cost, Findings
 from sidebeam.evaluation.interval import Estimate
 from sidebeam.evaluation.scene import Scene
 from sidebeam.report.wording import interval, number, ratio, share
 
 FEW = 200  # users, with whom intervals are wide
+COUNTED = {POPULARITY: "the most popular items", NEIGHBOURS: "the items nearest to theirs in the histories of others"}
 
 
 def sentences(scene: Scene, findings: Findings) -> list[str]:
@@ -33,20 +34,23 @@ def sentences(scene: Scene, findings: Findings) -> list[str]:
 
 
 def _quality(findings: Findings, name: ArmName, k: int) -> str:
-    ours, popular = findings.quality_of(name, k, k), findings.quality_of(POPULARITY, k, k)
+    ours = findings.quality_of(name, k, k)
     assert ours is not None
-    assert popular is not None
-    told = (
-        f"Lists of {k} hold {share(ours.recall)} ({interval(ours.recall, 100, 1)}) of what users went on to choose; "
-        f"the most popular items hold {share(popular.recall)} ({interval(popular.recall, 100, 1)})"
-    )
-    over = ours.recall_over_popularity
+    told = f"Lists of {k} hold {share(ours.recall)} ({interval(ours.recall, 100, 1)}) of what users went on to choose"
+    overs = {POPULARITY: ours.recall_over_popularity, NEIGHBOURS: ours.recall_over_neighbours}
+    return "; ".join([told, *(_against(findings, baseline, over, k) for baseline, over in overs.items())]) + "."
+
+
+def _against(findings: Findings, baseline: ArmName, over: Estimate | None, k: int) -> str:
+    counted = findings.quality_of(baseline, k, k)
+    assert counted is not None
+    told = f"{COUNTED[baseline]} {share(counted.recall)} ({interval(counted.recall, 100, 1)})"
     if over is None:
-        return f"{told}."
+        return told
     told += f": {ratio(over)} as much ({interval(over)})"
     if over.high < 1:
-        return f"{told}; the target is worse than counting."
-    return f"{told}." if over.low > 1 else f"{told}, which does not tell the two apart."
+        return f"{told}, the target is worse than counting"
+    return told if over.low > 1 else f"{told}, which does not tell the two apart"
 
 
 def _speed(costs: list[Cost], k: int) -> str:
