@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import grpc
 import pytest
@@ -55,6 +57,13 @@ def search(channel, **fields):
         target_pb2.SearchResponse.FromString,
     )
     return call(iter([target_pb2.SearchRequest(open=target_pb2.OpenSearch(**fields))]), timeout=20)
+
+
+def test_all_threads_of_a_worker_give_way_once_it_serves(run, tiny_bundle):
+    process, channel, info = run("target", tiny_bundle, "--nice", "7")
+    assert len(list(search(channel, prompt=[1], top_k=2, catalog_version=info.catalog_version))) == 4
+    found = {os.getpriority(os.PRIO_PROCESS, int(each.name)) for each in Path(f"/proc/{process.pid}/task").iterdir()}
+    assert found == {os.getpriority(os.PRIO_PROCESS, 0) + 7}
 
 
 def test_a_target_describes_itself_and_refuses_another_catalog(run, tiny_bundle):

@@ -51,7 +51,7 @@ def _run(args: argparse.Namespace) -> int:
             servicer = DraftServicer(draft, shelf, executor, keeper, Identity.on(args.device), WorkLog(tracing))
             draft_pb2_grpc.add_DraftServiceServicer_to_server(servicer, server)  # type: ignore[no-untyped-call]
 
-        code = serve(args.listen, register)
+        code = serve(args, register)
         if keeper is not None:
             keeper.close()
         return code

@@ -19,6 +19,7 @@ import structlog
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1._async import HealthServicer
 
+from sidebeam.cores import give_way
 from sidebeam.logs import configure
 from sidebeam.tracing import Tracing, TracingError, open_tracing
 
@@ -40,8 +41,6 @@ def prepare(args: argparse.Namespace) -> None:
     os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     configure(args.log_format, args.log_level, args.name)
-    if args.nice:
-        os.nice(args.nice)
     if args.lifeline:
         threading.Thread(target=_follow_parent, name="lifeline", daemon=True).start()
 
@@ -76,12 +75,12 @@ def traced(args: argparse.Namespace) -> Iterator[Tracing | None]:
             tracing.close()
 
 
-def serve(listen: str, register: Register) -> int:
+def serve(args: argparse.Namespace, register: Register) -> int:
     """Serve until SIGTERM or until the service gives up. Returns the exit code."""
-    return asyncio.run(_serve(listen, register))
+    return asyncio.run(_serve(args.listen, args.nice, register))
 
 
-async def _serve(listen: str, register: Register) -> int:
+async def _serve(listen: str, nice: int, register: Register) -> int:
     stop = asyncio.Event()
     failed = False
 
@@ -109,6 +108,7 @@ async def _serve(listen: str, register: Register) -> int:
         log.error("cannot_listen", address=listen, reason=str(error))
         return UNFIT
     await server.start()
+    give_way(nice)  # not before: beside busy workers, one that loads its model so would need a minute for it
     gc.freeze()  # the model's objects never become garbage: keep the collector from walking them
     log.info("worker_ready", address=listen)
     await stop.wait()

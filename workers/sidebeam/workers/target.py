@@ -78,7 +78,7 @@ def _run(args: argparse.Namespace) -> int:
             servicer = TargetServicer(runner, model, shelf, desk, args.draft_wait_ms / 1000, fail, identity, log)
             target_pb2_grpc.add_TargetServiceServicer_to_server(servicer, server)  # type: ignore[no-untyped-call]
 
-        code = serve(args.listen, register)
+        code = serve(args, register)
         runner.close()
         return code
 

@@ -119,7 +119,7 @@ class DraftConfig:
     first_wait_ms: float = _within(50.0, 0.0, 10_000.0, live=True)
     # After a draft that was too late, none is waited for this long: a worker that hangs costs little.
     pause_ms: float = _within(1000.0, 0.0, live=True)
-    # Drafts are hints, target passes are not: where cores are scarce the target goes first.
+    # Drafts are hints, target passes are not: where cores are scarce the target goes first, once drafts are served.
     nice: int = _within(10, 0, 19)
     # auto: always where a core is left for the draft worker; else a guess would slow down the target, and is made
     # only for a request that comes after quiet_ms without any.
