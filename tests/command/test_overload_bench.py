@@ -41,7 +41,7 @@ def summary(rate: float, took_ms: float, answered: int, refused: int = 0, late: 
 def course() -> Course:
     sweep = [summary(10, 20, 100), summary(20, 40, 200), summary(30, 90, 180)]
     half, over = summary(10, 20, 100), summary(60, 39, 190, refused=410)
-    return Course(100.0, summary(1, 10, 10), HELD, sweep, half, over, HELD, 1180)
+    return Course(100.0, summary(1, 10, 10), HELD, sweep, half, over, HELD, 1180, {"over": {"front": 0.25}})
 
 
 def verdicts(one: Course) -> list[bool]:
@@ -56,6 +56,7 @@ def test_goals_are_met() -> None:
     assert result["passed"]
     assert result["over"]["errors"] == [{"code": "RESOURCE_EXHAUSTED", "reason": "OVERLOADED", "count": 410}]
     assert "410 OVERLOADED" in report(result)
+    assert "cores kept busy, 3x:    front 0.25" in report(result)
     assert "MISSED" not in report(result)
 
 
@@ -101,5 +102,8 @@ def test_a_sidecar_that_is_overloaded(tiny_bundle: Path, tmp_path: Path) -> None
     assert len(result["sweep"]) == 6
     assert {error["code"] for error in result["over"]["errors"]} <= {"RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED"}
     assert {goal["what"]: goal["met"] for goal in result["goals"]}["KV slots in use"]
+    for step in ("alone", "half", "over"):
+        assert set(result["cores"][step]) == {"client", "front", "target-0", "draft"}
+        assert 0 < sum(result["cores"][step].values()) <= os.cpu_count() * 1.1
     assert set(result["before"]["resident_mib"]) == {"front", "target-0", "draft"}
     assert sidecars() == before

@@ -40,7 +40,12 @@ class LoopProbe:
     @property
     def cpu(self) -> float:
         """Cores that this process has kept busy since the probe was made."""
-        return (time.process_time() - self._cpu_s) / (time.perf_counter() - self._started)
+        return (time.process_time() - self._cpu_s) / self.elapsed_s
+
+    @property
+    def elapsed_s(self) -> float:
+        """Since the probe was made."""
+        return time.perf_counter() - self._started
 
     def restart(self) -> None:
         """Forget what was before, such as a warm-up."""

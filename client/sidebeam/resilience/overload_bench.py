@@ -20,6 +20,7 @@ from sidebeam.load.mix import Entry, Mix
 from sidebeam.load.step import Step, StepPlan
 from sidebeam.load.summary import Summary, summarise
 from sidebeam.resilience.overload_report import as_json
+from sidebeam.resilience.process import family
 from sidebeam.resilience.resources import Resources, slots_in_use
 from sidebeam.resilience.status_watch import NotReadyError, StatusWatch, is_ready
 from sidebeam.v1 import recommendation_pb2 as pb
@@ -52,7 +53,10 @@ class Plan:
 
 @dataclass(slots=True)
 class Course:
-    """What was measured. `sent` counts the requests between `before` and `after`."""
+    """What was measured. `sent` counts the requests between `before` and `after`.
+
+    `cores` says of the steps other than the sweep's how many cores each process kept busy, the "client" among them.
+    """
 
     deadline_ms: float
     alone: Summary
@@ -62,6 +66,7 @@ class Course:
     over: Summary | None = None
     after: Resources | None = None
     sent: int = 0
+    cores: dict[str, dict[str, float]] = field(default_factory=dict)
 
     @property
     def capacity(self) -> float:
@@ -81,6 +86,8 @@ class OverloadBench:
         request = pb.RecommendRequest(top_k=plan.top_k, final_only=True)
         self._mix = Mix([Entry("", "", 1.0, request)], histories)
         self._recommends: list[Callable[..., Any]] = []
+        self._cores: dict[str, dict[str, float]] = {}
+        self._front = 0
 
     def run(self) -> dict[str, Any]:
         """All figures. Raises SidecarError, NotReadyError."""
@@ -100,13 +107,15 @@ class OverloadBench:
             status = StatusWatch(sidecar.address)
             stack.push_async_callback(status.aclose)
             ready = await status.until(is_ready, START_S)
-            return await self._course(sidecar.process.pid, status, ready)
+            self._front = sidecar.process.pid
+            return await self._course(status, ready)
 
-    async def _course(self, front: int, status: StatusWatch, ready: status_pb2.GetStatusResponse) -> Course:
+    async def _course(self, status: StatusWatch, ready: status_pb2.GetStatusResponse) -> Course:
         slots = sum(worker.slots for worker in ready.workers if worker.kind == status_pb2.WORKER_KIND_TARGET)
         await self._closed("warm-up", slots)
         alone = await self._closed("alone", 1)
-        course = Course(self._deadline_ms(alone), alone, Resources.of(front, await status.until(_is_quiet, QUIET_S)))
+        before = Resources.of(self._front, await status.until(_is_quiet, QUIET_S))
+        course = Course(self._deadline_ms(alone), alone, before, cores=self._cores)
         most_rps = (await self._sent(course, self._closed("sweep", slots))).answered_rps
         if not most_rps:
             raise NotReadyError("the sidecar answered nothing; sidebeam check --bundle may say why")
@@ -118,7 +127,7 @@ class OverloadBench:
         course.over = await self._sent(course, self._open("over", OVERLOAD * course.capacity, course.deadline_ms))
         while course.sent < self._plan.requests:
             await self._sent(course, self._closed("rest", slots, REST_S))
-        course.after = await self._settled(front, status, course.before)
+        course.after = await self._settled(status, course.before)
         return course
 
     def _deadline_ms(self, alone: Summary) -> float:
@@ -148,16 +157,22 @@ class OverloadBench:
         plan = StepPlan(rate, at_once, "poisson", 0.0, seconds, MOST_IN_FLIGHT, seed)
         self._progress(f"{name}: {plan.title} for {seconds:.3g} s")
         step = Step(plan, Caller(self._recommends, deadline_ms / 1e3, (), f"{name}-{time.monotonic_ns():x}"), self._mix)
+        before = {process: process.cpu_s for process in family(self._front).values()}
         with LoopProbe() as probe:
             await step.run(asyncio.Event())
+            self._cores[name] = {"client": probe.cpu} | {
+                worker: (process.cpu_s - before[process]) / probe.elapsed_s
+                for worker, process in family(self._front).items()
+                if process in before
+            }
         lag = Distribution.of(late * 1e3 for late in probe.late_s)
         return summarise(plan, step.recording, step.window_s, step.unfinished, lag, probe.cpu, deadline_ms)
 
-    async def _settled(self, front: int, status: StatusWatch, before: Resources) -> Resources:
+    async def _settled(self, status: StatusWatch, before: Resources) -> Resources:
         """What is held once nothing more is given back, at the latest after `QUIET_S`."""
         until = time.monotonic() + QUIET_S
         while True:
-            held = Resources.of(front, await status.now())
+            held = Resources.of(self._front, await status.now())
             given_back = not held.slots and held.open_files == before.open_files
             if given_back or time.monotonic() > until:
                 return held

@@ -61,6 +61,7 @@ def as_json(course: Course, plan: Plan) -> dict[str, Any]:
         "half": half,
         "over": over,
         "goodput_share": share,
+        "cores": course.cores,
         "p99_ratio": slower,
         "before": asdict(course.before),
         "after": asdict(after),
@@ -83,6 +84,9 @@ def report(result: dict[str, Any]) -> str:
             f"  {step['rate']:>7.1f} {name:>5} {step['seconds']:>6.3g} {step['goodput_rps']:>10.1f} "
             f"{step['good_share']:>5.0%}  {p50:>9}, {p99:>8}  {errors}"
         )
+    for name, label in (("alone", "alone"), ("half", "half"), ("over", "3x")):
+        told = ", ".join(f"{process} {cores:.2f}" for process, cores in result["cores"].get(name, {}).items())
+        lines.append(f"  cores kept busy, {label + ':':<6} {told}")
     width = max(len(goal["what"]) for goal in result["goals"])
     for goal in result["goals"]:
         verdict = "met" if goal["met"] else "MISSED"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+TICKS = os.sysconf("SC_CLK_TCK")  # a second
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,12 @@ class Process:
         return int((self._folder / "statm").read_text().split()[1]) * PAGE_BYTES
 
     @property
+    def cpu_s(self) -> float:
+        """Seconds of a core that it has used. Raises OSError if it has ended."""
+        user, system = _stat(self.pid)[11:13]
+        return (int(user) + int(system)) / TICKS
+
+    @property
     def open_files(self) -> int:
         """File descriptors. Raises OSError if it has ended."""
         return len(list((self._folder / "fd").iterdir()))
@@ -78,6 +85,11 @@ def workers(front: int) -> dict[str, Process]:
         if "--name" in words:
             found[words[words.index("--name") + 1]] = child
     return found
+
+
+def family(front: int) -> dict[str, Process]:
+    """The front with that number, as "front", and its workers. Raises OSError if there is none."""
+    return {"front": Process.of(front), **workers(front)}
 
 
 def _stat(pid: int) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sidebeam.resilience.process import Process, workers
+from sidebeam.resilience.process import family
 from sidebeam.v1 import status_pb2 as pb
 
 MEBI = 1 << 20
@@ -21,10 +21,10 @@ class Resources:
     @classmethod
     def of(cls, front: int, status: pb.GetStatusResponse) -> Resources:
         """Of the sidecar whose front has that process number, at this moment. Raises OSError if a process ended."""
-        family = {"front": Process.of(front), **workers(front)}
+        processes = family(front)
         return cls(
-            {name: process.resident_bytes / MEBI for name, process in family.items()},
-            {name: process.open_files for name, process in family.items()},
+            {name: process.resident_bytes / MEBI for name, process in processes.items()},
+            {name: process.open_files for name, process in processes.items()},
             slots_in_use(status),
         )
 

@@ -37,9 +37,7 @@ def worker_parser(program: str, summary: str) -> argparse.ArgumentParser:
         help="longest prompt; default: the model's, up to 512",
     )
     parser.add_argument("--name", default=program, metavar="NAME", help="what the logs call this process")
-    parser.add_argument(
-        "--nice", type=int, default=0, metavar="N", help="added to the niceness once it serves"
-    )
+    parser.add_argument("--nice", type=int, default=0, metavar="N", help="added to the niceness once it serves")
     parser.add_argument("--lifeline", action="store_true", help="exit when standard input ends, so with the parent")
     parser.add_argument("--traces", default="", metavar="URL", help="an OTLP collector, http://HOST:PORT")
     parser.add_argument("--log-format", choices=FORMATS, default="auto", help="default: %(default)s")
