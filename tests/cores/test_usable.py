@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sidebeam.cores import usable_cores
+from sidebeam.cores import target_threads, usable_cores
 
 AFFINITY = len(os.sched_getaffinity(0))
 ONE = 100_000  # a period, which as a quota is one core
@@ -80,3 +80,10 @@ def test_a_process_that_is_bound_to_a_core_has_one():
     core = min(os.sched_getaffinity(0))
     program = f"import os; os.sched_setaffinity(0, {{{core}}}); import sidebeam.cores as c; print(c.usable_cores())"
     assert subprocess.check_output([sys.executable, "-c", program], text=True) == "1\n"
+
+
+@pytest.mark.parametrize(
+    ("replicas", "cores", "threads"), [(1, 1, 1), (1, 2, 1), (1, 4, 3), (2, 2, 1), (2, 5, 2), (3, 8, 2), (8, 4, 1)]
+)
+def test_targets_share_all_cores_but_the_fronts(replicas, cores, threads):
+    assert target_threads(replicas, cores) == threads

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from sidebeam.cores import FRONT
 from sidebeam.server import command
 from sidebeam.server.application import LIVENESS
 from sidebeam.server.config.config import Config
@@ -181,7 +182,7 @@ def test_a_fronts_threads_fit_its_cpu_request(fronts, tmp_path):
         config = front.settings(tmp_path)
         targets = 0 if config.target.addresses else config.target.replicas
         assert config.target.threads > 0, "0 counts the node's cores: a CPU request is no limit"
-        threads = targets * config.target.threads + config.draft.threads
+        threads = targets * config.target.threads + config.draft.threads + FRONT
         resources = front.spec["resources"]
         assert threads <= quantity(resources["requests"]["cpu"])
 

@@ -25,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     recommend.add_argument("--no-generate", action="store_true", help="leave out the slowest arm")
     serve = benches.add_parser("serve", help="through gRPC: overhead over in process, and concurrent clients")
     _add_data(serve)
+    serve.set_defaults(threads=None)  # as many as a target worker takes by itself
     serve.add_argument("--top-k", type=int, default=10, metavar="K")
     serve.add_argument("--clients", type=int, default=16, metavar="N")
     deadlines = benches.add_parser("deadlines", help="through gRPC: what short deadlines get")
@@ -94,14 +95,17 @@ def _recommend(args: argparse.Namespace) -> int:
 
 
 def _serve(args: argparse.Namespace) -> int:
-    os.environ.setdefault("OMP_NUM_THREADS", str(args.threads))
+    from sidebeam.cores import target_threads, usable_cores
+
+    threads = args.threads or target_threads(1, usable_cores())
+    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     from sidebeam.bundle import BundleError
     from sidebeam.command.serve_bench import measure, report
     from sidebeam.command.sidecar import SidecarError
     from sidebeam.models import ModelError
 
     try:
-        result = measure(args.bundle, _histories(args), args.top_k, args.clients, args.threads)
+        result = measure(args.bundle, _histories(args), args.top_k, args.clients, threads)
     except (BundleError, ModelError, SidecarError, OSError, ValueError) as error:
         return _refuse(error)
     print(report(result))

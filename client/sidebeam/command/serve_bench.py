@@ -24,8 +24,9 @@ SETTLE_S = 0.01  # after a pass OpenMP threads spin for some milliseconds, on a 
 def measure(bundle: Path, histories: list[list[str]], k: int, clients: int, threads: int) -> dict[str, Any]:
     """Serve `bundle` in processes of its own and time the same histories there and here. Times in milliseconds."""
     recommender = Recommender.load(bundle, threads=threads)
-    with Sidecar.of(bundle, "--log-level", "warning") as sidecar:
-        return asyncio.run(_measure(sidecar.address, recommender, histories, k, clients))
+    equal = {"SIDEBEAM_TARGET__THREADS": str(threads)}
+    with Sidecar.of(bundle, "--log-level", "warning", environment=equal) as sidecar:
+        return asyncio.run(_measure(sidecar.address, recommender, histories, k, clients)) | {"threads": threads}
 
 
 async def _measure(
@@ -128,7 +129,7 @@ def report(result: dict[str, Any]) -> str:
     stages = ", ".join(f"{name.removesuffix('_ms')} {ms:.2f}" for name, ms in result["stages_median_ms"].items())
     return "\n".join(
         [
-            f"{result['prompts']} prompts, K = {result['top_k']}",
+            f"{result['prompts']} prompts, K = {result['top_k']}, target threads on both sides: {result['threads']}",
             f"  through gRPC {result['grpc_median_ms']:.2f} ms, in process {result['in_process_median_ms']:.2f} ms: "
             f"overhead {result['overhead_ms']:.2f} ms; with every event streamed {result['stream_overhead_ms']:.2f} ms",
             f"  {empty}",

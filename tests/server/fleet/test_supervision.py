@@ -98,8 +98,7 @@ async def test_a_fleet_whose_watching_fails_is_given_up(tiny_bundle, tmp_path):
     assert said.startswith("watching target-0 failed: LookupError: cannot be described")
 
 
-@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores to lose one")
-async def test_a_fleet_counts_the_cores_it_may_use(tiny_bundle, tmp_path):
+async def test_a_fleet_counts_the_cores_it_may_use(tiny_bundle, tmp_path, monkeypatch):
     bundle = Bundle.open(tiny_bundle)
     config = Config(target=TargetConfig(threads=1))
 
@@ -107,10 +106,6 @@ async def test_a_fleet_counts_the_cores_it_may_use(tiny_bundle, tmp_path):
         nothing = lambda *_: None  # noqa: E731
         return Fleet(bundle, config, tmp_path, list, "", None, nothing, nothing, nothing).has_spare_cores
 
-    cores = os.sched_getaffinity(0)
-    assert has_spare_cores()
-    os.sched_setaffinity(0, {min(cores)})
-    try:
-        assert not has_spare_cores()
-    finally:
-        os.sched_setaffinity(0, cores)
+    for cores, spare in ((1, False), (2, False), (3, True)):  # one each for target, draft and front
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _, cores=cores: set(range(cores)))
+        assert has_spare_cores() is spare

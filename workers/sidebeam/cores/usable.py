@@ -6,6 +6,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+FRONT = 1  # core for the front server, whose callers wait when it does
+
 # Where every distribution and container runtime mounts them.
 V2 = "sys/fs/cgroup"
 V1 = "sys/fs/cgroup/cpu"
@@ -23,6 +25,16 @@ def usable_cores(root: Path = Path("/")) -> int:
     except AttributeError:  # not on Linux
         allowed = os.cpu_count() or 1
     return max(1, int(min([allowed, *_quotas(root)])))
+
+
+def target_threads(replicas: int, cores: int) -> int:
+    """For each of so many target workers on one host: all `cores` but the front's, as far as there are others.
+
+    A pass is divided among its threads and lasts as long as the slowest of them. If the front, too, runs on one of
+    their cores, refusing what is too much takes from all threads at once what it takes from one: under three times the
+    requests that two cores can bear, two threads answer a third of what one does.
+    """
+    return max(1, (cores - FRONT) // replicas)
 
 
 def _quotas(root: Path) -> Iterator[float]:

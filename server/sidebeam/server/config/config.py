@@ -84,8 +84,8 @@ class TargetConfig:
 
     # One process batches all requests; more of them pay only with more devices.
     replicas: int = _within(1, 1, 64)
-    # 0: all cores that this process may use (its affinity, its container's CPU limit), shared among the replicas. A
-    # pass is compute-bound on a CPU.
+    # 0: the cores that this process may use (its affinity, its container's CPU limit), less one for the front, shared
+    # among the replicas. A pass is compute-bound on a CPU; with the front's core, too, overload would slow all of it.
     threads: int = _within(0, 0, 1024)
     # Requests that hold KV at once: enough to fill a pass, little enough to bound memory.
     slots: int = _within(16, 1, 4096)

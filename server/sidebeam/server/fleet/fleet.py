@@ -12,7 +12,7 @@ from typing import Any, Self
 import structlog
 
 from sidebeam.bundle import Bundle
-from sidebeam.cores import usable_cores
+from sidebeam.cores import FRONT, target_threads, usable_cores
 from sidebeam.server.config.config import Config, DraftConfig, TargetConfig
 from sidebeam.server.fleet import draft_worker, replicas
 from sidebeam.server.fleet.catalog_link import CatalogFile, CatalogLink
@@ -61,7 +61,7 @@ class Fleet:
         self._changed = changed
         self._give_up = give_up
         self.vocab_size: int | None = None  # of the models, once a target was up
-        self._threads = config.target.threads or max(1, usable_cores() // config.target.replicas)
+        self._threads = config.target.threads or target_threads(config.target.replicas, usable_cores())
         self._stack = AsyncExitStack()
         self._workers: dict[str, LocalWorker] = {}
         self._links = self._target_links()
@@ -106,11 +106,11 @@ class Fleet:
 
     @property
     def has_spare_cores(self) -> bool:
-        """Whether the draft worker can run beside the target workers without taking their cores."""
+        """Whether the draft worker can run beside the target workers without taking their cores, or the front's."""
         target, draft = self._config.target, self._config.draft
         if target.addresses or draft.address or target.device != "cpu" or draft.device != "cpu":
             return True
-        return self._threads * target.replicas + draft.threads <= usable_cores()
+        return self._threads * target.replicas + draft.threads + FRONT <= usable_cores()
 
     def slots(self) -> int:
         """How many requests the target workers that are up hold at once; before any is up, what is asked of them."""
