@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,13 @@ import numpy as np
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from sidebeam.client import AsyncClient, Recommendation
+from sidebeam.command.awake import awake_cores, can_keep_awake
 from sidebeam.command.sidecar import START_S, Sidecar
 from sidebeam.engine import Recommender
-from sidebeam.search import DraftSettings, SearchRequest
+from sidebeam.search import DraftSettings, SearchRequest, SearchResult
 
 WARM_UP = 64
+STAGES = ("prompt_ms", "admission_ms", "draft_ms", "queue_ms", "pass_ms", "search_ms", "total_ms")
 SETTLE_S = 0.01  # after a pass OpenMP threads spin for some milliseconds, on a core that the other side needs
 
 
@@ -39,6 +41,7 @@ async def _measure(
             await client.recommend(history=history, top_k=k)
             _in_process(recommender, history, k)
         answers: list[Recommendation] = []
+        results: list[SearchResult] = []
 
         async def remote(history: list[str]) -> None:
             answers.append(await client.recommend(history=history, top_k=k, draft="off"))
@@ -49,36 +52,58 @@ async def _measure(
                     pass
 
         async def local(history: list[str]) -> None:
-            _in_process(recommender, history, k)
+            results.append(_in_process(recommender, history, k))
 
         async def empty(_: list[str]) -> None:
             await health.Check(health_pb2.HealthCheckRequest())
 
-        took = await _by_turns(histories, (remote, streamed, local, empty))
+        async def compared() -> dict[str, Any]:
+            answers.clear()
+            results.clear()
+            return _figures(await _by_turns(histories, (remote, streamed, local, empty)), answers, results)
+
+        asleep, awake = await compared(), None
+        if can_keep_awake():
+            with awake_cores():
+                awake = await compared()
         one_s = await _all_of(client, histories, k, 1)
         many_s = await _all_of(client, histories, k, clients)
-    times = [answer.times for answer in answers]
-    stages = {
-        name: round(float(np.median([getattr(t, name) for t in times])), 3)
-        for name in ("prompt_ms", "admission_ms", "draft_ms", "queue_ms", "pass_ms", "search_ms", "total_ms")
-    }
     same = [a == b for a, b in zip(map(_items, answers), map(_items, many_s[1]), strict=True)]
     return {
-        "schema": 1,
+        "schema": 2,
         "prompts": len(histories),
         "top_k": k,
-        "grpc_median_ms": round(took[0], 3),
-        "in_process_median_ms": round(took[2], 3),
-        "overhead_ms": round(took[0] - took[2], 3),
-        "stream_overhead_ms": round(took[1] - took[2], 3),
-        "empty_call_median_ms": round(took[3], 3),
-        "stages_median_ms": stages,
+        **asleep,
+        "awake": awake,
         "clients": clients,
         "one_client_rps": round(len(histories) / one_s[0], 2),
         "many_clients_rps": round(len(histories) / many_s[0], 2),
         "throughput_ratio": round(one_s[0] / many_s[0], 3),
         "identical": float(np.mean(same)),
     }
+
+
+def _figures(
+    took: Sequence[float], answers: Sequence[Recommendation], results: Sequence[SearchResult]
+) -> dict[str, Any]:
+    """Of the medians of `remote`, `streamed`, `local` and `empty`; stages by the clocks of either side."""
+    stages = {name: _median(getattr(answer.times, name) for answer in answers) for name in STAGES}
+    return {
+        "grpc_median_ms": round(took[0], 3),
+        "in_process_median_ms": round(took[2], 3),
+        "overhead_ms": round(took[0] - took[2], 3),
+        "stream_overhead_ms": round(took[1] - took[2], 3),
+        "empty_call_median_ms": round(took[3], 3),
+        "stages_median_ms": stages,
+        "in_process_stages_median_ms": {
+            "pass_ms": _median(result.pass_ns / 1e6 for result in results),
+            "search_ms": _median(result.search_ns / 1e6 for result in results),
+        },
+    }
+
+
+def _median(values: Iterable[float]) -> float:
+    return round(float(np.median(list(values))), 3)
 
 
 async def _by_turns(histories: list[list[str]], arms: Sequence[Callable[[list[str]], Awaitable[None]]]) -> list[float]:
@@ -97,10 +122,11 @@ async def _by_turns(histories: list[list[str]], arms: Sequence[Callable[[list[st
     return [float(np.median(times)) for times in took]
 
 
-def _in_process(recommender: Recommender, history: list[str], k: int) -> None:
+def _in_process(recommender: Recommender, history: list[str], k: int) -> SearchResult:
     """Without drafts, as the arms beside it: what is learned from one of them would spare another one passes."""
     prompt = np.array(recommender.prompt(history), np.int64)
-    recommender.search([SearchRequest(prompt, k, draft=DraftSettings("off"))])
+    (result,) = recommender.search([SearchRequest(prompt, k, draft=DraftSettings("off"))])
+    return result
 
 
 async def _all_of(
@@ -125,16 +151,28 @@ def _items(answer: Recommendation) -> list[str]:
 
 def report(result: dict[str, Any]) -> str:
     """The table a person reads."""
-    empty = f"an empty call to the front takes {result['empty_call_median_ms']:.2f} ms; a request makes two such hops"
-    stages = ", ".join(f"{name.removesuffix('_ms')} {ms:.2f}" for name, ms in result["stages_median_ms"].items())
-    return "\n".join(
-        [
-            f"{result['prompts']} prompts, K = {result['top_k']}, target threads on both sides: {result['threads']}",
-            f"  through gRPC {result['grpc_median_ms']:.2f} ms, in process {result['in_process_median_ms']:.2f} ms: "
-            f"overhead {result['overhead_ms']:.2f} ms; with every event streamed {result['stream_overhead_ms']:.2f} ms",
-            f"  {empty}",
-            f"  median ms by stage: {stages}",
-            f"  {result['one_client_rps']:.1f} requests/s with 1 client, {result['many_clients_rps']:.1f} with "
-            f"{result['clients']}: {result['throughput_ratio']:.2f}x; identical answers {result['identical']:.1%}",
-        ]
+    lines = [
+        f"{result['prompts']} prompts, K = {result['top_k']}, target threads on both sides: {result['threads']}",
+        *_overhead(result),
+    ]
+    if result["awake"] is not None:
+        lines += ["  the same while no core may fall asleep:", *_overhead(result["awake"])]
+    lines.append(
+        f"  {result['one_client_rps']:.1f} requests/s with 1 client, {result['many_clients_rps']:.1f} with "
+        f"{result['clients']}: {result['throughput_ratio']:.2f}x; identical answers {result['identical']:.1%}"
     )
+    return "\n".join(lines)
+
+
+def _overhead(figures: dict[str, Any]) -> list[str]:
+    there, here = (_told(figures[name]) for name in ("stages_median_ms", "in_process_stages_median_ms"))
+    return [
+        f"  through gRPC {figures['grpc_median_ms']:.2f} ms, in process {figures['in_process_median_ms']:.2f} ms: "
+        f"overhead {figures['overhead_ms']:.2f} ms; with every event streamed {figures['stream_overhead_ms']:.2f} ms",
+        f"  an empty call to the front takes {figures['empty_call_median_ms']:.2f} ms; a request makes two such hops",
+        f"  median ms by stage: {there}; in process: {here}",
+    ]
+
+
+def _told(stages: dict[str, float]) -> str:
+    return ", ".join(f"{name.removesuffix('_ms')} {ms:.2f}" for name, ms in stages.items())
