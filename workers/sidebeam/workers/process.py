@@ -108,7 +108,7 @@ async def _serve(listen: str, nice: int, register: Register) -> int:
         log.error("cannot_listen", address=listen, reason=str(error))
         return UNFIT
     await server.start()
-    give_way(nice)  # not before: beside busy workers, one that loads its model so would need a minute for it
+    give_way(nice)  # not before: a worker that starts is waited for
     gc.freeze()  # the model's objects never become garbage: keep the collector from walking them
     log.info("worker_ready", address=listen)
     await stop.wait()
