@@ -123,6 +123,18 @@ def test_another_replica_takes_over_at_once(tiny_bundle, start, connect, wait_un
             assert ids(caller.final(5.0, history=HISTORY)) == expected
 
 
+def test_a_replica_that_hangs_is_avoided_before_it_is_found_out(tiny_bundle, start, connect, wait_until):
+    with start(tiny_bundle, "--replicas", "2", "--draft", "off", supervision__heartbeat_timeout_s=120) as one:
+        wait_until(lambda: len(one.events("worker_up")) == 2, 90)
+        caller = connect(one)
+        expected = ids(caller.final(history=HISTORY))
+        one.worker("target-0").suspend()
+        time.sleep(2.0 + 0.5 + 1.5)  # the heartbeat's interval, and when its answer is overdue
+        for _ in range(6):
+            assert ids(caller.final(5.0, history=HISTORY)) == expected
+        assert one.events("worker_hangs") == []
+
+
 def test_callers_that_leave_free_their_slots(tiny_bundle, start, connect, wait_until):
     with start(tiny_bundle, target__slots=1, draft__slots=1, draft__first_wait_ms=10_000) as one:
         caller = connect(one)

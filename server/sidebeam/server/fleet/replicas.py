@@ -1,4 +1,4 @@
-"""The target workers as one: each request goes to the ready replica that has the fewest."""
+"""The target workers as one: each request goes to the ready replica that has the fewest, and answers."""
 
 from __future__ import annotations
 
@@ -106,7 +106,10 @@ class Replicas:
         self._changed = asyncio.Event()
 
     async def acquire(self) -> TargetReplica:
-        """The ready replica with the fewest requests in flight, in turn among equals. Waits until there is one."""
+        """The ready replica with the fewest requests in flight, in turn among equals. Waits until there is one.
+
+        One that owes a heartbeat is the last choice: a worker that hangs takes requests until it is found out.
+        """
         while (replica := self._least_loaded()) is None:
             await self._changed.wait()
         return replica
@@ -114,5 +117,9 @@ class Replicas:
     def _least_loaded(self) -> TargetReplica | None:
         self._turn += 1
         n = len(self._replicas)
-        ready = [(r.link.in_flight, (i - self._turn) % n, i) for i, r in enumerate(self._replicas) if r.link.is_ready]
-        return self._replicas[min(ready)[2]] if ready else None
+        ready = [
+            (replica.link.is_silent, replica.link.in_flight, (i - self._turn) % n, i)
+            for i, replica in enumerate(self._replicas)
+            if replica.link.is_ready
+        ]
+        return self._replicas[min(ready)[-1]] if ready else None

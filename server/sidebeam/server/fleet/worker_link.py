@@ -14,6 +14,7 @@ from sidebeam.worker.v1 import tree_pb2
 MAX_MESSAGE_BYTES = 64 << 20
 PROBE_S = 1.0  # one Describe while a worker starts; it is asked again until it answers
 PAUSE_S = 0.1  # between two of them
+SILENT_S = 0.5  # for an answer that takes no pass: whoever needs longer is sent nothing new while others do not
 
 CHANNEL_OPTIONS = (
     # A restarted worker is back within moments: look for it often.
@@ -58,6 +59,7 @@ class WorkerLink:
         self._accept = accept
         self._changed = changed
         self._lost = asyncio.Event()
+        self._asked_at: float | None = None  # the heartbeat that is not answered, by the event loop's clock
         self._describe = self.channel.unary_unary(
             f"/{service}/Describe",
             request_serializer=tree_pb2.DescribeRequest.SerializeToString,
@@ -68,6 +70,11 @@ class WorkerLink:
     def is_ready(self) -> bool:
         """Whether requests may be sent."""
         return self.info is not None
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether a heartbeat has waited for its answer for so long that the worker may hang."""
+        return self._asked_at is not None and asyncio.get_running_loop().time() - self._asked_at > SILENT_S
 
     @property
     def restarts(self) -> int:
@@ -122,6 +129,7 @@ class WorkerLink:
                 return
             except TimeoutError:
                 pass
+            self._asked_at = asyncio.get_running_loop().time()
             try:
                 await self._describe(tree_pb2.DescribeRequest(), timeout=self._config.heartbeat_timeout_s)
             except grpc.aio.AioRpcError as error:
@@ -129,3 +137,5 @@ class WorkerLink:
                     structlog.get_logger().error("worker_hangs", worker=self.name)
                     hung()
                 self.lose(self.info)
+            finally:
+                self._asked_at = None
