@@ -1,8 +1,8 @@
 """The folder a user brings: models, tokenizer, catalog, prompt. No torch."""
 
 from sidebeam.bundle.bundle import Bundle, BundleError, Defaults, Texts
-from sidebeam.bundle.compiled import compiled_catalog
-from sidebeam.bundle.index import cache_folder, compile_index, open_catalog
+from sidebeam.bundle.compiled import compiled_catalog, open_catalog
+from sidebeam.bundle.index import cache_folder, compile_index
 from sidebeam.bundle.prompt import PromptBuilder, PromptFormat
 from sidebeam.bundle.tokenizer import Tokenizer
 

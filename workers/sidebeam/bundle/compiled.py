@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,6 +13,25 @@ from sidebeam.bundle.tokenizer import Tokenizer
 from sidebeam.catalog import Catalog, CatalogFileError
 
 KEPT = 8  # compiled catalogs in the cache, the latest used ones: each reload brings another
+
+
+def open_catalog(bundle: Bundle, tokenizer: Tokenizer) -> Catalog:
+    """The bundle's catalog, compiled on first use and mapped after that.
+
+    `catalog.items` may also name a compiled file (`*.catalog`), which is mapped as it is.
+    Raises BundleError if the items do not make a catalog for this tokenizer.
+    """
+    items = bundle.items
+    if items is None:
+        raise BundleError(bundle.root, ["it has [texts] and no [catalog]: it writes texts, it recommends no items"])
+    if items.suffix == COMPILED_SUFFIX:
+        try:
+            return Catalog.open(items)
+        except CatalogFileError as error:
+            raise BundleError(bundle.root, [f"catalog.items: {error}"]) from error
+    raw = items.read_bytes()
+    kept = _kept(compiled_name(bundle, raw), [catalogs_folder()], lambda: compile_index(bundle, raw, tokenizer))
+    return Catalog.open(kept) if isinstance(kept, Path) else kept  # without a cache, starting takes longer
 
 
 def compiled_catalog(bundle: Bundle, tokenizer: Tokenizer, spare: Path) -> Path | None:
@@ -27,24 +47,28 @@ def compiled_catalog(bundle: Bundle, tokenizer: Tokenizer, spare: Path) -> Path 
     try:
         if items.suffix == COMPILED_SUFFIX:
             catalog = _intact(bundle, items)
-            name = f"{catalog.version}{COMPILED_SUFFIX}"
+            kept = _kept(f"{catalog.version}{COMPILED_SUFFIX}", folders, lambda: catalog)
         else:
             raw = items.read_bytes()
-            name = compiled_name(bundle, raw)
-            catalog = None
+            kept = _kept(compiled_name(bundle, raw), folders, lambda: compile_index(bundle, raw, tokenizer))
     except OSError as error:
         raise BundleError(bundle.root, [f"catalog.items: {items}: {error.strerror}"]) from error
+    return kept if isinstance(kept, Path) else None
+
+
+def _kept(name: str, folders: Sequence[Path], make: Callable[[], Catalog]) -> Path | Catalog:
+    """The file of that name in the first of the folders that has it or takes it; what was made where none does."""
     for folder in folders:
         if _is_catalog(folder / name):
             return folder / name
-    catalog = compile_index(bundle, raw, tokenizer) if catalog is None else catalog
+    catalog = make()
     for folder in folders:
         with suppress(OSError):  # read-only, or full
             catalog.save(folder / name)
             if folder is folders[0]:
                 _drop_oldest(folder)
             return folder / name
-    return None
+    return catalog
 
 
 def _intact(bundle: Bundle, items: Path) -> Catalog:

@@ -13,7 +13,7 @@ import numpy as np
 
 from sidebeam.bundle.bundle import Bundle, BundleError
 from sidebeam.bundle.tokenizer import Tokenizer
-from sidebeam.catalog import Catalog, CatalogFileError
+from sidebeam.catalog import Catalog
 
 SHOWN = 5  # problems of one kind named in a message; the rest are counted
 COMPILED_SUFFIX = ".catalog"
@@ -35,34 +35,6 @@ def compiled_name(bundle: Bundle, raw: bytes) -> str:
     digest = hashlib.sha256(raw)
     digest.update((bundle.tokenizer / "tokenizer.json").read_bytes())
     return f"{digest.hexdigest()[:32]}{COMPILED_SUFFIX}"
-
-
-def open_catalog(bundle: Bundle, tokenizer: Tokenizer) -> Catalog:
-    """The bundle's catalog, compiled on first use and mapped after that.
-
-    `catalog.items` may also name a compiled file (`*.catalog`), which is mapped as it is.
-    Raises BundleError if the items do not make a catalog for this tokenizer.
-    """
-    if bundle.items is None:
-        raise BundleError(bundle.root, ["it has [texts] and no [catalog]: it writes texts, it recommends no items"])
-    if bundle.items.suffix == COMPILED_SUFFIX:
-        try:
-            return Catalog.open(bundle.items)
-        except CatalogFileError as error:
-            raise BundleError(bundle.root, [f"catalog.items: {error}"]) from error
-    raw = bundle.items.read_bytes()
-    compiled = catalogs_folder() / compiled_name(bundle, raw)
-    if compiled.is_file():
-        try:
-            return Catalog.open(compiled)
-        except CatalogFileError:
-            compiled.unlink(missing_ok=True)
-    catalog = compile_index(bundle, raw, tokenizer)
-    try:
-        catalog.save(compiled)
-    except OSError:  # a read-only or full cache costs start-up time, nothing else
-        return catalog
-    return Catalog.open(compiled)
 
 
 def compile_index(bundle: Bundle, raw: bytes, tokenizer: Tokenizer) -> Catalog:
