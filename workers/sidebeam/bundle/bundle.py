@@ -171,7 +171,10 @@ def _missing_files(bundle: Bundle) -> list[str]:
             pickles = sorted(file.name for file in folder.iterdir() if file.suffix in PICKLES)
             known = f"; {pickles[0]} is never opened: loading it may run code" if pickles else ""
             problems.append(f"{part}: {_below(bundle.root, folder)} holds no {weights[0]} (nor {weights[1]}){known}")
-    problems += [f"{part}: {_below(bundle.root, file)} is missing" for file, part in needed if not file.is_file()]
+    for file, part in needed:
+        if not file.is_file():
+            instead = " (a bundle that writes texts has a section [texts])" if file == bundle.items else ""
+            problems.append(f"{part}: {_below(bundle.root, file)} is missing{instead if bundle.texts is None else ''}")
     return problems
 
 
