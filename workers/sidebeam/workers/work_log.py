@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 
 import structlog
 
 from sidebeam.search.request import SearchResult
 from sidebeam.texts import TextResult
-from sidebeam.tracing import Attributes, Tracing
+from sidebeam.tracing import Attributes, Event, Tracing
 from sidebeam.worker.v1 import target_pb2
 
 
@@ -21,25 +22,7 @@ class WorkLog:
 
     def searched(self, opening: target_pb2.OpenSearch, opened_ns: int, result: SearchResult) -> None:
         """A search has its answer; passes are events of its span."""
-        self._log.debug(
-            "search_finished",
-            request_id=opening.request_id,
-            passes=result.passes,
-            rows=result.rows,
-            queue_ms=result.queue_ns / 1e6,
-            pass_ms=result.pass_ns / 1e6,
-            search_ms=result.search_ns / 1e6,
-        )
-        if self._tracing is None or not opening.traceparent:
-            return
-        attributes: Attributes = {
-            "sidebeam.request_id": opening.request_id,
-            "sidebeam.passes": result.passes,
-            "sidebeam.rows": result.rows,
-            "sidebeam.drafted": result.drafted,
-            "sidebeam.accepted": result.accepted,
-            "sidebeam.queue_ms": result.queue_ns / 1e6,
-        }
+        more: Attributes = {"accepted": result.accepted, "search_ms": result.search_ns / 1e6}
         events = (
             (
                 "pass",
@@ -55,31 +38,35 @@ class WorkLog:
             )
             for each, depths in zip(result.pass_log, result.depths, strict=True)
         )
-        times = opened_ns, time.perf_counter_ns()
-        self._tracing.record("search", opening.traceparent, times, attributes, events)
+        self._ended("search", opening, opened_ns, result, more, events)
 
     def wrote(self, asked: target_pb2.WriteRequest, opened_ns: int, result: TextResult) -> None:
         """A text has ended."""
-        self._log.debug(
-            "text_finished",
-            request_id=asked.request_id,
-            tokens=len(result.tokens),
-            passes=result.passes,
-            rows=result.rows,
-            queue_ms=result.queue_ns / 1e6,
-            pass_ms=result.pass_ns / 1e6,
-        )
-        if self._tracing is None or not asked.traceparent:
-            return
-        attributes: Attributes = {
-            "sidebeam.request_id": asked.request_id,
-            "sidebeam.tokens": len(result.tokens),
-            "sidebeam.passes": result.passes,
-            "sidebeam.rows": result.rows,
-            "sidebeam.drafted": result.drafted,
-            "sidebeam.queue_ms": result.queue_ns / 1e6,
+        self._ended("write", asked, opened_ns, result, {"tokens": len(result.tokens)})
+
+    def _ended(
+        self,
+        work: str,
+        asked: target_pb2.OpenSearch | target_pb2.WriteRequest,
+        opened_ns: int,
+        result: SearchResult | TextResult,
+        more: Attributes,
+        events: Iterable[Event] = (),
+    ) -> None:
+        told: Attributes = {
+            "request_id": asked.request_id,
+            "passes": result.passes,
+            "rows": result.rows,
+            "drafted": result.drafted,
+            "queue_ms": result.queue_ns / 1e6,
+            "pass_ms": result.pass_ns / 1e6,
+            **more,
         }
-        self._tracing.record("write", asked.traceparent, (opened_ns, time.perf_counter_ns()), attributes)
+        self._log.debug(f"{work}_finished", **told)
+        if self._tracing is not None and asked.traceparent:
+            attributes = {f"sidebeam.{name}": value for name, value in told.items()}
+            times = opened_ns, time.perf_counter_ns()
+            self._tracing.record(work, asked.traceparent, times, attributes, events)
 
     def drafted(self, request_id: str, traceparent: str, times_ns: tuple[int, int], nodes: int) -> None:
         """A draft was made."""
