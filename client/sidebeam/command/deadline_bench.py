@@ -33,6 +33,11 @@ class Outcome:
     verified: float = 0.0  # share of the SIDs' tokens that the target had accepted
     overlap: float = 0.0  # share of the items that the whole answer has, too
 
+    @property
+    def is_late(self) -> bool:
+        """Whether there is an answer, and no more use for it."""
+        return not self.code and self.took_ms > self.deadline_ms
+
 
 def measure(bundle: Path, histories: list[list[str]], k: int, seed: int = 0) -> dict[str, Any]:
     """Serve `bundle` in processes of its own, and ask once for each history with a deadline drawn evenly."""
@@ -50,7 +55,8 @@ def as_json(outcomes: Sequence[Outcome], k: int) -> dict[str, Any]:
         "schema": 1,
         "requests": len(outcomes),
         "top_k": k,
-        "late": sum(not each.code and each.took_ms > each.deadline_ms for each in outcomes),
+        "late": sum(each.is_late for each in outcomes),
+        "latest_ms": max((each.took_ms - each.deadline_ms for each in outcomes if each.is_late), default=0.0),
         "useful_share": float(np.mean([_is_useful(each, k) for each in feasible])) if feasible else None,
         "other_errors": dict(Counter(each.code for each in outcomes if each.code not in ("", "DEADLINE_EXCEEDED"))),
         "rows": [
@@ -74,9 +80,10 @@ def report(result: dict[str, Any]) -> str:
         )
     useful = "-" if result["useful_share"] is None else f"{result['useful_share']:.1%}"
     errors = ", ".join(f"{code} {count}" for code, count in result["other_errors"].items()) or "none"
+    latest = f", the latest by {result['latest_ms']:.1f} ms" if result["late"] else ""
     lines.append(
-        f"  answers after their deadline: {result['late']}; above {FEASIBLE_MS:g} ms {useful} got {result['top_k']} "
-        f"items; errors other than DEADLINE_EXCEEDED: {errors}"
+        f"  answers after their deadline: {result['late']}{latest}; above {FEASIBLE_MS:g} ms {useful} got "
+        f"{result['top_k']} items; errors other than DEADLINE_EXCEEDED: {errors}"
     )
     return "\n".join(lines)
 

@@ -35,7 +35,7 @@ class ServerConfig:
     # For callers that set none: a hundred times what an answer takes, so it ends only what is lost.
     default_deadline_s: float = _within(10.0, 0.001, live=True)
     # What is kept of a deadline to send what is known by then: the way to the caller, on a host whose cores are busy.
-    cut_margin_ms: float = _within(8.0, 0.0, 10_000.0, live=True)
+    cut_margin_ms: float = _within(12.0, 0.0, 10_000.0, live=True)
     # Of one request; ours are some hundred bytes. A token of an identity provider may take some thousand.
     max_metadata_bytes: int = _within(16 << 10, 1024, 1 << 20)
     # Who may connect to a Unix socket that is listened on: the owner alone, or its group, for a pod whose containers
