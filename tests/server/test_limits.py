@@ -9,6 +9,7 @@ from dataclasses import replace
 import grpc
 import pytest
 from google.rpc import error_details_pb2
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
 from structlog.testing import capture_logs
 
@@ -21,6 +22,7 @@ from sidebeam.server.recommendation.validation import Rules, violations
 from sidebeam.telemetry import metric
 from sidebeam.telemetry.metrics import Metrics
 from sidebeam.v1 import recommendation_pb2 as pb
+from sidebeam.v1 import recommendation_pb2_grpc
 from sidebeam.worker.v1 import target_pb2_grpc, tree_pb2
 
 GOOD = pb.RecommendRequest(history=pb.ItemHistory(item_ids=["i1", "i2"]))
@@ -34,6 +36,28 @@ def test_metadata_over_the_limit_is_refused(caller):
             list(caller.stub.Recommend(GOOD, metadata=(("x-note", "a" * 17_000),), timeout=20))
         assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         assert "metadata size exceeds" in caught.value.details()
+
+
+def test_calls_above_the_limit_of_a_connection_wait_and_other_connections_do_not(start, tiny_bundle):
+    apart = (("grpc.use_local_subchannel_pool", 1),)
+    asked = health_pb2.HealthCheckRequest()
+    with (
+        start(tiny_bundle, "--draft", "off", server__max_streams=3) as sidecar,
+        grpc.insecure_channel(sidecar.address, apart) as full,
+        grpc.insecure_channel(sidecar.address, apart) as other,
+    ):
+        watchers = [health_pb2_grpc.HealthStub(full).Watch(asked) for _ in range(3)]
+        assert [next(watcher).status for watcher in watchers] == [health_pb2.HealthCheckResponse.SERVING] * 3
+        recommend = recommendation_pb2_grpc.RecommendationServiceStub(full).Recommend
+        with pytest.raises(grpc.RpcError) as caught:
+            list(recommend(GOOD, timeout=1))
+        assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        assert list(recommendation_pb2_grpc.RecommendationServiceStub(other).Recommend(GOOD, timeout=20))[
+            -1
+        ].final.items
+        waiting = recommend(GOOD, timeout=20)
+        watchers[0].cancel()
+        assert list(waiting)[-1].final.items
 
 
 def test_a_million_tokens_are_refused_by_their_number_alone(caller):

@@ -149,6 +149,7 @@ class Application:
                 # Two limits in gRPC: between them it refuses at random.
                 ("grpc.max_metadata_size", limits.max_metadata_bytes),
                 ("grpc.absolute_max_metadata_size", limits.max_metadata_bytes),
+                ("grpc.max_concurrent_streams", limits.max_streams),
                 ("grpc.keepalive_time_ms", 60_000),
                 ("grpc.keepalive_timeout_ms", 10_000),
                 ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),

@@ -14,6 +14,9 @@ from sidebeam.logs.log_writer import LogWriter
 
 FORMATS = ("auto", "console", "json")
 LEVELS = ("debug", "info", "warning", "error")
+# Of gRPC, which logs with a traceback what callers do: metadata that is not UTF-8, which it reads as Latin-1, and a
+# caller who has left before it can be told anything. The access log has the requests; anybody could fill a disk.
+CALLERS_DOING = ("Invalid encoding on ", "ExecuteBatchError raised in core by servicer method [")
 
 
 def configure(log_format: str, level: str, process: str) -> None:
@@ -55,6 +58,7 @@ def configure(log_format: str, level: str, process: str) -> None:
             foreign_pre_chain=shared, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last]
         )
     )
+    foreign.addFilter(lambda record: not record.getMessage().startswith(CALLERS_DOING))
     logging.basicConfig(handlers=[foreign], level=max(logging.WARNING, getattr(logging, level.upper())), force=True)
 
 

@@ -38,6 +38,8 @@ class ServerConfig:
     cut_margin_ms: float = _within(12.0, 0.0, 10_000.0, live=True)
     # Of one request; ours are some hundred bytes. A token of an identity provider may take some thousand.
     max_metadata_bytes: int = _within(16 << 10, 1024, 1 << 20)
+    # Calls at a time on one connection; a client lets the ones above wait, on its side. A watcher of health takes one.
+    max_streams: int = _within(1000, 1, 1_000_000)
     # Who may connect to a Unix socket that is listened on: the owner alone, or its group, for a pod whose containers
     # have different users.
     socket_mode: str = _one_of("600", "600", "660", "666")
