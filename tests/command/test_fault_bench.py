@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -180,15 +181,15 @@ for number in range(3):
     assert not folder.path.exists()
 
 
-def sidecars() -> list[Process]:
-    """Those of this process; other tests may have one, too."""
-    return [each for each in Process.of(os.getpid()).children() if "serve" in each.arguments]
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_every_fault_is_borne_once(
-    tiny_bundle: Path, users: Path, settings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tiny_bundle: Path,
+    users: Path,
+    settings: Path,
+    tmp_path: Path,
+    sidecars: Callable[[], list[Process]],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     before, out = sidecars(), tmp_path / "faults.json"
     command = ["bench", "faults", "--bundle", str(tiny_bundle), "--interactions", str(users), "--top-k", "5"]

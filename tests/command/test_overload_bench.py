@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from sidebeam.load.distribution import Distribution
 from sidebeam.load.recording import Recording
 from sidebeam.load.step import StepPlan
 from sidebeam.load.summary import Summary, summarise
-from sidebeam.resilience.overload_bench import Course, Plan
+from sidebeam.resilience.overload_course import Course, Plan
 from sidebeam.resilience.overload_report import as_json, report
 from sidebeam.resilience.process import Process
 from sidebeam.resilience.resources import Resources
@@ -82,14 +83,9 @@ def test_each_goal_can_be_missed() -> None:
     assert report(as_json(held, PLAN)).count("MISSED") == 1
 
 
-def sidecars() -> list[Process]:
-    """Those of this process; other tests may have one, too."""
-    return [each for each in Process.of(os.getpid()).children() if "serve" in each.arguments]
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_a_sidecar_that_is_overloaded(tiny_bundle: Path, tmp_path: Path) -> None:
+def test_a_sidecar_that_is_overloaded(tiny_bundle: Path, tmp_path: Path, sidecars: Callable[[], list[Process]]) -> None:
     before, users, out = sidecars(), tmp_path / "users.jsonl", tmp_path / "overload.json"
     users.write_text("\n".join(json.dumps({"user": i, "train": [f"i{i}", f"i{i + 1}"]}) for i in range(20)))
     command = ["bench", "overload", "--bundle", str(tiny_bundle), "--interactions", str(users), "--top-k", "5"]

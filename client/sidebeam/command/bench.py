@@ -151,7 +151,8 @@ def _faults(args: argparse.Namespace) -> int:
 
 def _overload(args: argparse.Namespace) -> int:
     from sidebeam.command.sidecar import SidecarError
-    from sidebeam.resilience.overload_bench import OverloadBench, Plan
+    from sidebeam.resilience.overload_bench import OverloadBench
+    from sidebeam.resilience.overload_course import Plan
     from sidebeam.resilience.overload_report import report
     from sidebeam.resilience.status_watch import NotReadyError
 

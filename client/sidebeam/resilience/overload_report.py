@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sidebeam.load.distribution import Distribution
 from sidebeam.load.summary import Summary
-
-if TYPE_CHECKING:
-    from sidebeam.resilience.overload_bench import Course, Plan
+from sidebeam.resilience.overload_course import Course, Plan
 
 LEAST_GOODPUT = 0.9  # of the sweep's best
 MOST_SLOWER = 2.0  # times the p99 at half capacity

@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from sidebeam.bundle.bundle import Bundle, BundleError, Defaults
 from sidebeam.bundle.compiled import compiled_catalog
 from sidebeam.bundle.prompt import PromptFormat
 from sidebeam.bundle.tokenizer import Tokenizer
+from sidebeam.cores import give_way
 
 NICE = 10  # nobody waits for a new catalog, and requests need the cores
 
@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name in ("root", "items", "tokenizer", "spare"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     args = parser.parse_args(argv)
-    os.nice(NICE)
+    give_way(NICE)
     # As far as a catalog goes: what sidebeam.toml says by now is not what the asker runs with.
     bundle = Bundle(
         root=args.root,
