@@ -1,4 +1,8 @@
-"""The draft model: AtSpeed's drafter, a beam search of width N over gamma levels on a small language model."""
+"""The draft model: AtSpeed's drafter, a beam search of width N over gamma levels on a small language model.
+
+Its log-probs are shares of the trie's children, whatever the target's scoring: what a small model gives to tokens that
+cannot follow says nothing of the target, and beams of different parents would be compared by it.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +23,7 @@ FROM_PROMPT = AcceptedBeams(0, np.array([ROOT]), np.zeros(1, np.float32))
 
 
 class DraftModel:
-    """Opens sessions, one per request; not thread-safe."""
+    """Opens sessions, one per request; not thread-safe. `model` gives bare logits; `scoring` is the target's."""
 
     def __init__(self, model: PackedModel, catalog: Catalog, scoring: Scoring, max_prompt_tokens: int) -> None:
         self.model = model
@@ -118,11 +122,10 @@ class DraftSession:
                 token=trie.tokens(children),
             )
         )
-        alive = np.ones(len(children), np.bool_)
+        counted = alive = np.ones(len(children), np.bool_)
         if self._live is not None:
             alive = self._live.alive(self._draft.catalog, children)
-        if self._draft.scoring == "catalog":
-            values = over_children(values, counts, alive)
-        else:
-            values = np.where(alive, values, np.float32(-np.inf))
+        if self._draft.scoring == "catalog":  # what the target's shares are of
+            counted = alive
+        values = np.where(alive, over_children(values, counts, counted), np.float32(-np.inf))
         self._edges.update(zip(nodes.tolist(), np.split(values, np.cumsum(counts)[:-1]), strict=True))

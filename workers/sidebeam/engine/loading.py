@@ -60,7 +60,7 @@ def load_draft(
         torch.set_num_threads(threads)
     model = load_model(bundle.draft, device=device, dtype=dtype)
     longest = longest_prompt(model, catalog, max_prompt_tokens)
-    packed = packed_for(model, catalog, bundle.scoring, slots, longest + TREE_CELLS)
+    packed = packed_for(model, catalog, "catalog", slots, longest + TREE_CELLS)
     return DraftModel(packed, catalog, bundle.scoring, longest)
 
 
