@@ -85,18 +85,10 @@ class Engine:
         """What is known about drafts of that catalog."""
         return self.holding.budget
 
-    @budget.setter
-    def budget(self, budget: Budget) -> None:
-        self.holding.budget = budget
-
     @property
     def memory(self) -> Memory:
         """What the target said about that catalog."""
         return self.holding.memory
-
-    @memory.setter
-    def memory(self, memory: Memory) -> None:
-        self.holding.memory = memory
 
     def prepare(self, catalog: Catalog) -> Holding:
         """Get ready to hold another catalog beside those that are held; any thread may. Raises CatalogUnfit.

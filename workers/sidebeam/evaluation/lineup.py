@@ -104,7 +104,7 @@ class Lineup:
         for verification in self._options.verifications:
             seed = self._options.seed if verification == "relaxed" else None
             for draft, recommender, settings in self._drafters():
-                recommender.engine.budget = copy.deepcopy(self._budget)  # of which an arm takes its own copy
+                recommender.engine.holding.budget = copy.deepcopy(self._budget)  # of which an arm takes its own copy
                 name = ArmName(verification, draft)
                 arm = EngineArm(name.label, recommender, settings)
                 found.append(Contender(name, arm, self._options.temperature, seed))

@@ -85,7 +85,7 @@ class RecommendBench:
         prompts, earlier = self._prompts(histories), self._prompts(others)
         untaught = copy.deepcopy(self._recommender.engine.budget)
         for k in widths:
-            self._recommender.engine.budget = copy.deepcopy(untaught)  # not what the last arm left there
+            self._recommender.engine.holding.budget = copy.deepcopy(untaught)  # not what the last arm left there
             progress(f"K = {k}: warming up")
             ours = engine_arms(self._recommender, self._bundle.defaults.draft_beams)
             for own in ours:

@@ -8,6 +8,7 @@ from typing import Any
 
 from sidebeam.evaluation.arm_name import GENERATE
 from sidebeam.evaluation.findings import Cost, Findings
+from sidebeam.evaluation.neighbours import LATEST
 from sidebeam.evaluation.scene import Scene
 from sidebeam.page.frame import document
 from sidebeam.report import plots, tabulation
@@ -152,7 +153,10 @@ TERMS = (
     ("Recall@n", "share of the ground truth among the first n of a list, averaged over users"),
     ("NDCG@n", "sum of 1 / log2(place + 1) over the hits among the first n, over the greatest sum possible"),
     ("popularity", "SIDs by frequency in all training histories, less those in the user's own history"),
-    ("neighbours", "SIDs by how near they stood, in all training histories, to the latest 20 items of the user's own"),
+    (
+        "neighbours",
+        f"SIDs by how near they stood, in all training histories, to the latest {LATEST} items of the user's own",
+    ),
     (
         "strict, relaxed",
         "beams are the K best of each depth, or are drawn, by the temperature and the seed of the user",
