@@ -8,6 +8,8 @@ import os
 import sys
 from pathlib import Path
 
+from sidebeam.page.progress_line import ProgressLine
+
 SUMMARY = "measure speed side by side, in one run"
 
 
@@ -85,9 +87,9 @@ def _recommend(args: argparse.Namespace) -> int:
     bench = RecommendBench(
         recommender, bundle, with_generate=not args.no_generate, device=args.device, dtype=args.dtype
     )
-    rows = list(bench.run(histories, others, args.top_k, _progress))
-    floor = bench.prompt_pass_ms(histories)
-    _progress("")
+    with ProgressLine() as progress:
+        rows = list(bench.run(histories, others, args.top_k, progress))
+        floor = bench.prompt_pass_ms(histories)
     print(report(rows, floor, len(histories), len(others), args.threads))
     _write(args.json, as_json(rows, floor, len(histories), len(others), args.threads))
     exact = args.dtype == "float32"  # narrower types round differently in differently shaped passes
@@ -140,10 +142,10 @@ def _faults(args: argparse.Namespace) -> int:
     except KeyError as error:
         return _refuse(ValueError(f"--faults: no fault {error.args[0]!r}; there are {', '.join(FAULTS)}"))
     try:
-        result = FaultBench(args.bundle, _users(args), plan, _progress).run(faults)
+        with ProgressLine() as progress:
+            result = FaultBench(args.bundle, _users(args), plan, progress).run(faults)
     except (SidecarError, SidebeamError, NotReadyError, LookupError, OSError, ValueError) as error:
         return _refuse(error)
-    _progress("")
     print(report(result))
     _write(args.json, json.dumps(result, indent=1))
     return 0 if result["passed"] else 1
@@ -158,10 +160,10 @@ def _overload(args: argparse.Namespace) -> int:
 
     plan = Plan(args.seconds, args.requests, args.top_k, args.deadline_ms, args.seed, _options(args))
     try:
-        result = OverloadBench(args.bundle, _users(args), plan, _progress).run()
+        with ProgressLine() as progress:
+            result = OverloadBench(args.bundle, _users(args), plan, progress).run()
     except (SidecarError, NotReadyError, OSError, ValueError) as error:
         return _refuse(error)
-    _progress("")
     print(report(result))
     _write(args.json, json.dumps(result, indent=1))
     return 0 if result["passed"] else 1
@@ -192,11 +194,11 @@ def _knowledge(args: argparse.Namespace) -> int:
             bundle, device=args.device, dtype=args.dtype, threads=args.threads, slots=max(args.at_once)
         )
         bench = TextBench(bundle, writer, rule, args.seed)
-        rows = list(bench.run(sets, args.at_once, _progress))
+        with ProgressLine() as progress:
+            rows = list(bench.run(sets, args.at_once, progress))
         check = bench.check(sets, args.check, args.device, args.dtype)
     except (BundleError, ModelError, WritingError, OSError, ValueError) as error:
         return _refuse(error)
-    _progress("")
     print(report(rows, check, args.threads))
     _write(args.json, json.dumps(as_json(rows, check, args.threads), indent=1))
     return 1 if args.dtype == "float32" and not is_right(rows, check) else 0
@@ -228,8 +230,8 @@ def _index(args: argparse.Namespace) -> int:
     from sidebeam.report.index_page import page
 
     source: Source = ToldTexts() if args.texts == "told" else TextSource()
-    rows = list(measure(source, args.sizes, args.trie_limit, args.drafts, _progress))
-    _progress("")
+    with ProgressLine() as progress:
+        rows = list(measure(source, args.sizes, args.trie_limit, args.drafts, progress))
     print(report(rows))
     _write(args.json, json.dumps(as_json(rows), indent=1))
     _write(args.html, page(rows, args.texts))
@@ -334,11 +336,6 @@ def _write(path: Path | None, text: str) -> None:
 def _refuse(error: Exception) -> int:
     print(f"sidebeam bench: {error}", file=sys.stderr)
     return 2
-
-
-def _progress(line: str) -> None:
-    if sys.stderr.isatty():
-        print(f"\r\033[K{line}", end="", file=sys.stderr, flush=True)
 
 
 def _positive(text: str) -> float:

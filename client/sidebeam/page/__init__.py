@@ -1,1 +1,1 @@
-"""What the project's reports share: a page that asks for nothing, round axes, and a folder that is filled whole."""
+"""What reports share: a page that asks for nothing, round axes, a folder that is filled whole, progress till then."""

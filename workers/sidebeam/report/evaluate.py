@@ -11,6 +11,7 @@ from sidebeam.bundle import Bundle, BundleError, Tokenizer, open_catalog
 from sidebeam.evaluation.error import EvaluationError
 from sidebeam.evaluation.options import DRAFTS, DTYPES, Options
 from sidebeam.page.folder import FolderError, ReportFolder
+from sidebeam.page.progress_line import ProgressLine
 
 SUMMARY = "measure quality and speed of a bundle on test users, as a report"
 
@@ -79,24 +80,18 @@ def _evaluate(options: Options) -> None:
             lineup = Lineup.load(bundle, catalog, tokenizer, options)
         except ModelError as error:
             raise EvaluationError(f"--bundle: {error}") from error
-        study = Study(lineup, cohort, _progress)
-        tracks = study.run(options.widths)
-        _progress("reckoning intervals")
-        judge = Judge(catalog, bundle.scoring == "raw", [user.truth for user in cohort.users], options.seed)
-        findings = judge.findings(tracks, study.baselines(options.widths[-1]))
+        with ProgressLine() as progress:
+            study = Study(lineup, cohort, progress)
+            tracks = study.run(options.widths)
+            progress("reckoning intervals")
+            judge = Judge(catalog, bundle.scoring == "raw", [user.truth for user in cohort.users], options.seed)
+            findings = judge.findings(tracks, study.baselines(options.widths[-1]))
         scene = Scene.of(bundle, catalog, cohort, lineup.model_draft, options)
-        _progress("")
         print(tables(findings))
         folder.write({"report.json": document(scene, findings), "report.html": page(scene, findings)})
     print(f"{options.report / 'report.html'} says more; {options.report / 'report.json'} is for scripts")
 
 
 def _refuse(problem: str) -> int:
-    _progress("")
     print(f"sidebeam evaluate: {problem}", file=sys.stderr)
     return 2
-
-
-def _progress(line: str) -> None:
-    if sys.stderr.isatty():
-        print(f"\r\033[K{line}", end="", file=sys.stderr, flush=True)
