@@ -65,6 +65,24 @@ def test_teacher_then_draft(school: School, bundle: Path, capsys: pytest.Capture
 
 
 @pytest.mark.parametrize(
+    ("options", "objective", "alpha"),
+    [
+        ([], "word-kd", 0.8),
+        (["--teacher", "t"], "joint", 1.0),
+        (["--teacher", "t", "--objective", "atspeed-s"], "atspeed-s", 0.985),
+        (["--teacher", "t", "--objective", "seq-kd"], "seq-kd", 0.95),
+        (["--teacher", "t", "--alpha", "0.5"], "joint", 0.5),
+    ],
+)
+def test_what_is_not_said_is_what_did_best(options: list[str], objective: str, alpha: float) -> None:
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    files = ["--items", "items.json", "--interactions", "users.jsonl", "--out", "bundle"]
+    aim = command._lesson(parser.parse_args(["draft", *files, *options])).aim
+    assert (aim.objective, aim.alpha) == (objective, alpha)
+
+
+@pytest.mark.parametrize(
     ("options", "says"),
     [
         (["--top-k", "0"], "--top-k must be at least 1. Given: 0"),

@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sidebeam.alignment.aim import LEAST_TAU, MOST_TAU, OBJECTIVES, ON_POLICY, Aim
+from sidebeam.alignment.aim import ALIGNED, ALIGNED_BY_OBJECTIVE, LEAST_TAU, MOST_TAU, OBJECTIVES, ON_POLICY, Aim
 from sidebeam.training import TrainingError
 from sidebeam.training import command as training
-from sidebeam.training.recipe import ALIGNED, DISTILLED
+from sidebeam.training.recipe import DISTILLED
 
 if TYPE_CHECKING:
     from sidebeam.alignment.lesson import DraftLesson
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 SUMMARY = "train a target or a draft model on user histories"
 
-ALONE, TAUGHT = "word-kd", "seq-kd"  # objectives without and with teacher data, unless --objective names one
+ALONE, TAUGHT = "word-kd", "joint"  # objectives without and with teacher data, unless --objective names one
 REFERENCE_BYTES = 1_000_000  # what AtSpeed's reference code stores for a prompt of Beauty
 
 
@@ -74,12 +74,13 @@ def _add_draft(parser: argparse.ArgumentParser) -> None:
         help=f"{listed} (default: {TAUGHT} with --teacher, {ALONE} without)",
     )
     add("--teacher", type=Path, default=None, metavar="DIR", help="what `sidebeam train teacher` wrote")
+    others = ", ".join(f"{name} {alpha:g}" for name, alpha in ALIGNED_BY_OBJECTIVE.items())
     add(
         "--alpha",
         type=float,
         default=None,
         metavar="A",
-        help=f"share of alignment in the loss (default: {ALIGNED} with --teacher, {DISTILLED} without)",
+        help=f"share of alignment in the loss (default: {ALIGNED} with --teacher, {others}; {DISTILLED} without)",
     )
     add("--beta", type=float, default=1.0, metavar="B", help="strength of atspeed-s' density term (default: 1)")
     add(
@@ -104,9 +105,10 @@ def _weights(text: str) -> tuple[float, ...]:
 def _lesson(args: argparse.Namespace) -> DraftLesson:
     from sidebeam.alignment.lesson import DraftLesson
 
-    usual = ALIGNED if args.teacher else DISTILLED
+    objective = args.objective or (TAUGHT if args.teacher else ALONE)
+    usual = ALIGNED_BY_OBJECTIVE.get(objective, ALIGNED) if args.teacher else DISTILLED
     aim = Aim(
-        objective=args.objective or (TAUGHT if args.teacher else ALONE),
+        objective=objective,
         alpha=usual if args.alpha is None else args.alpha,
         beta=args.beta,
         tau=args.tau,

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 from sidebeam.training.error import TrainingError
 
-# Of a draft's loss, where the teacher's beams are aligned to; more than that and the deepest levels get worse.
-ALIGNED = 0.95
 DISTILLED = 0.8  # of a draft's loss: it is good when it agrees with its target; the rest keeps it honest about the data
 
 
