@@ -141,6 +141,31 @@ def odd_metadata(random: Random) -> bytes:
     return out
 
 
+def odd_paths(random: Random) -> bytes:
+    """Names of methods that are not UTF-8, no names, or very long: one such call once ended a whole server."""
+    right = RECOMMEND.path.encode()
+    odd = [
+        right[:-3] + b"\xe5" + right[-2:],
+        b"\xff",
+        right + b"\xc3",
+        b"/\xed\xa0\x80/Recommend",
+        b"",
+        b"/",
+        b"//",
+        b"Recommend",
+        right + b"/",
+        right.upper(),
+        right + b"?a=1",
+        b"/" + b"a" * 8_000,
+        b"/%00/%ff",
+        b"*",
+    ]
+    out = GREETING
+    for stream, path in enumerate(random.sample(odd, 8)):
+        out += http2.call(2 * stream + 1, path, ASKED)
+    return out
+
+
 def accidents(random: Random) -> bytes:
     """A right conversation with wrong bytes in it."""
     right = http2.call(1, RECOMMEND.path, ASKED) + http2.call(3, GENERATE.path, TEXT) + http2.call(5, STATUS.path, b"")
@@ -168,6 +193,7 @@ ATTACKS: tuple[Attack, ...] = (
     control_flood,
     wrong_frames,
     odd_metadata,
+    odd_paths,
     accidents,
     deaf,
 )

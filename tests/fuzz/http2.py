@@ -47,13 +47,13 @@ def header_block(headers: Headers) -> bytes:
     )
 
 
-def call_headers(path: str, *more: tuple[bytes, bytes]) -> bytes:
+def call_headers(path: str | bytes, *more: tuple[bytes, bytes]) -> bytes:
     """The header block of a gRPC call."""
     return header_block(
         [
             (b":method", b"POST"),
             (b":scheme", b"http"),
-            (b":path", path.encode()),
+            (b":path", path if isinstance(path, bytes) else path.encode()),
             (b":authority", b"localhost"),
             (b"te", b"trailers"),
             (b"content-type", b"application/grpc"),
@@ -67,7 +67,7 @@ def message(payload: bytes, flag: int = 0, claim: int | None = None) -> bytes:
     return struct.pack(">BI", flag, len(payload) if claim is None else claim) + payload
 
 
-def call(stream: int, path: str, payload: bytes, *more: tuple[bytes, bytes]) -> bytes:
+def call(stream: int, path: str | bytes, payload: bytes, *more: tuple[bytes, bytes]) -> bytes:
     """A whole unary or server-streaming call."""
     return frame(HEADERS, END_HEADERS, stream, call_headers(path, *more)) + data(stream, message(payload))
 

@@ -32,6 +32,7 @@ from sidebeam.server.lifecycle.listening import ListenError, listen
 from sidebeam.server.lifecycle.reloads import Reloads
 from sidebeam.server.lifecycle.seen_files import SeenFiles
 from sidebeam.server.lifecycle.socket_folder import SocketFolderError, socket_folder
+from sidebeam.server.lifecycle.watch import watch
 from sidebeam.server.recommendation.edition import Edition
 from sidebeam.server.recommendation.editions import Editions
 from sidebeam.server.recommendation.guesses import Guesses
@@ -125,11 +126,14 @@ class Application:
             structlog.get_logger().info("listening", address=address)
             self._on_signals()
             stack.push_async_callback(server.stop, None)
+            watching = background.begin("the gRPC server", watch(server), self._give_up)
+            stack.callback(watching.cancel)
             await stack.enter_async_context(self._fleet)
             stack.enter_context(self._upkeep)
             announcing = background.begin("the health service", self._announce(address), self._give_up)
             stack.callback(announcing.cancel)
             await self._ended
+            watching.cancel()
             await self._drain(server)
 
     def _server(self) -> grpc.aio.Server:

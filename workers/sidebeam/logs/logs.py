@@ -14,9 +14,14 @@ from sidebeam.logs.log_writer import LogWriter
 
 FORMATS = ("auto", "console", "json")
 LEVELS = ("debug", "info", "warning", "error")
-# Of gRPC, which logs with a traceback what callers do: metadata that is not UTF-8, which it reads as Latin-1, and a
-# caller who has left before it can be told anything. The access log has the requests; anybody could fill a disk.
-CALLERS_DOING = ("Invalid encoding on ", "ExecuteBatchError raised in core by servicer method [")
+# Of gRPC, which logs with a traceback what callers do: names and metadata that are not UTF-8, and a caller who has left
+# before it can be told anything. Anybody could fill a disk.
+CALLERS_DOING = (
+    "Invalid encoding on ",
+    "Unexpected [UnicodeDecodeError] raised by servicer method [",
+    "ExecuteBatchError raised in core by servicer method [",
+    "Failed sending error status from server",
+)
 
 
 def configure(log_format: str, level: str, process: str) -> None:
