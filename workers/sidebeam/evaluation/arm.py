@@ -84,8 +84,8 @@ class EngineArm:
         self, prompts: Sequence[Ints], k: int, samplings: Sequence[Sampling | None] | None = None
     ) -> list[SearchResult]:
         """Answer all of them, sharing passes; `samplings` says for each how relaxed verification draws."""
-        engine = self._recommender.engine
-        engine.budget, engine.memory, self._recommender.advice = self._budget, self._memory, self._advice
+        held = self._recommender.engine.holding
+        held.budget, held.memory, self._recommender.advice = self._budget, self._memory, self._advice
         return self._recommender.search(
             [
                 SearchRequest(prompt, k, draft=self._draft, sampling=sampling)
