@@ -193,17 +193,23 @@ def test_leaves_count_for_token_objectives_alone() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("objective", ["seq-kd", "atspeed-s", "joint", "top-k", "top-n"])
-def test_an_aligned_draft_is_accepted(school: School, make_draft: MakeDraft, bar: ProgressBar, objective: str) -> None:
+@pytest.mark.parametrize(
+    ("objective", "top_k"),
+    # SeqKD counts the teacher's five beams all the same: it learns which they are, and not which three come first.
+    [("seq-kd", 5), ("atspeed-s", 3), ("joint", 3), ("top-k", 3), ("top-n", 3)],
+)
+def test_an_aligned_draft_is_accepted(
+    school: School, make_draft: MakeDraft, bar: ProgressBar, objective: str, top_k: int
+) -> None:
     """How many depths the first pass brings beyond its own, for users that nobody was trained on."""
     depths = []
-    for steps in (1, 150):
-        job = make_draft(max_steps=steps, epochs=9)
+    for steps in (1, 200):
+        job = make_draft(max_steps=steps, epochs=12)
         job.train_draft(bar, _lesson(school, objective))
         recommender = Recommender.load(job.out)
         users = World.build(3, aisles=2, shelves=3).histories(30, stream=2)
         prompts = [np.array(recommender.prompt([str(item) for item in items[:-1]])) for items in users]
-        draft = DraftSettings("explicit", "model", 8, 3)
-        results = recommender.search([SearchRequest(prompt, 5, draft=draft) for prompt in prompts])
+        draft = DraftSettings("explicit", "model", 5, 3)
+        results = recommender.search([SearchRequest(prompt, top_k, draft=draft) for prompt in prompts])
         depths.append(float(np.mean([result.depths[0] - 1 for result in results])))
     assert depths[1] > depths[0] + 0.3

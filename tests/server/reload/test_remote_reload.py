@@ -64,7 +64,8 @@ def test_a_remote_worker_makes_do_with_its_own_items_or_refuses(
             in line["reason"]
         )
         assert one.caller.final(history=HISTORY).catalog_version == before.catalog_version
-        shutil.copy(one.bundle / "items.json", bundle / "items.json")  # as a volume that both share comes to its host
+        shutil.copy(one.bundle / "items.json", bundle / "new.json")  # as a volume that both share comes to its host
+        (bundle / "new.json").replace(bundle / "items.json")  # in one step: a half file would be refused, too
         wait_until(lambda: one.sidecar.events("catalog_reloaded"), START_S)
         after = one.caller.final(history=HISTORY)
         assert after.catalog_version == one.sidecar.events("catalog_reloaded")[0]["version"] != before.catalog_version
