@@ -49,7 +49,8 @@ def test_a_folder_without_description(tmp_path: Path) -> None:
     [
         ("[catalog]\nscorring = 'raw'", "did you mean 'scoring'"),
         ("[catalogue]", "did you mean 'catalog'"),
-        ("[catalog]\nscoring = 'best'", "must be 'raw' or 'catalog'; given 'best'"),
+        ("[catalog]\nscoring = 'best'", "catalog.scoring must be 'raw' or 'catalog'; given 'best'"),
+        ("[draft]\nscoring = 'best'", "draft.scoring must be 'raw' or 'catalog'; given 'best'"),
         ("[prompt]\nmax_history = 0", "prompt.max_history must be at least 1; given 0"),
         ("[prompt]\nmax_history = 'all'", "must be of type int; given 'all'"),
         ("[prompt]\ntemplate = 'no place'", "must hold {history} exactly once"),

@@ -82,7 +82,7 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Pa
 def bundle_of(model_folder: Callable[[str], Path]) -> Callable[..., Bundle]:
     """A bundle around a family's model; the draft is another family's."""
 
-    def bundle(family: str, scoring: str = "raw", draft: str | None = None) -> Bundle:
+    def bundle(family: str, scoring: str = "raw", draft: str | None = None, draft_scoring: str = "catalog") -> Bundle:
         target = model_folder(family)
         return Bundle(
             root=target,
@@ -93,6 +93,7 @@ def bundle_of(model_folder: Callable[[str], Path]) -> Callable[..., Bundle]:
             scoring=scoring,  # type: ignore[arg-type]
             prompt=PromptFormat(),
             defaults=Defaults(),
+            draft_scoring=draft_scoring,  # type: ignore[arg-type]
         )
 
     return bundle

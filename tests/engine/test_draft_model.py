@@ -1,4 +1,4 @@
-"""A draft model's log-probs against ones written out: shares of the trie's children, depth by depth."""
+"""A draft model's log-probs against ones written out, depth by depth: shares of children, or of the vocabulary."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ PROMPT = np.array([1, 5, 14, 27, 8])
 EVERY = Width(10_000, 10_000)
 
 
+@pytest.mark.parametrize("draft_scoring", ["catalog", "raw"])
 @pytest.mark.parametrize("scoring", ["raw", "catalog"])
 @pytest.mark.parametrize("excluded", [None, np.arange(0, 150, 3)])
-def test_log_probs_are_shares_of_what_can_follow_whatever_the_targets_scoring(
-    bundle_of: Callable[..., Bundle], catalog: Catalog, scoring: str, excluded: np.ndarray | None
+def test_log_probs_are_as_the_drafts_scoring_says_whatever_the_targets(
+    bundle_of: Callable[..., Bundle], catalog: Catalog, scoring: str, draft_scoring: str, excluded: np.ndarray | None
 ) -> None:
     """Excluded items are no part of a catalog-scored target's shares, and take nothing from a raw one's."""
-    bundle = bundle_of("llama", scoring, draft="qwen2")
+    bundle = bundle_of("llama", scoring, draft="qwen2", draft_scoring=draft_scoring)
     gone = None if excluded is None else excluded[excluded < catalog.n_leaves]
     session = load_draft(bundle, catalog).open(PROMPT, gone)
     assert session is not None
@@ -43,8 +44,10 @@ def test_log_probs_are_shares_of_what_can_follow_whatever_the_targets_scoring(
             path = [] if node == ROOT else catalog.path(np.array([node]))[0].tolist()
             with torch.no_grad():
                 logits = model(torch.tensor([[*PROMPT.tolist(), *path]])).logits[0, -1].numpy()
-            exps = np.exp(logits[catalog.trie.tokens(children)].astype(np.float64))
-            total = exps[alive].sum() if scoring == "catalog" else exps.sum()
+            every = np.exp(logits.astype(np.float64))
+            exps = every[catalog.trie.tokens(children)]
+            shared = exps[alive] if scoring == "catalog" else exps
+            total = (every if draft_scoring == "raw" else shared).sum()
             shares = so_far + np.log(exps / total)
             below.update(zip(children[alive].tolist(), shares[alive].tolist(), strict=True))
         wanted.update(below)

@@ -36,12 +36,12 @@ def test_a_seed_draws_the_same_whatever_is_drafted(
             np.testing.assert_allclose(result.log_probs, same.log_probs, atol=1e-4)
 
 
+@pytest.mark.parametrize("scoring", ["raw", "catalog"])
 @pytest.mark.parametrize("sampling", [None, Sampling(0.5), Sampling(1.0), Sampling(2.0)])
 def test_a_draft_with_the_targets_weights_is_accepted_at_every_level(
-    catalog: Catalog, bundle_of: Callable[..., Bundle], sampling: Sampling | None
+    catalog: Catalog, bundle_of: Callable[..., Bundle], sampling: Sampling | None, scoring: str
 ) -> None:
-    # Scored alike: an untrained target gives most of a raw share to tokens that cannot follow, which no draft counts.
-    ours = recommender(bundle_of("llama", "catalog", draft="llama"), catalog)
+    ours = recommender(bundle_of("llama", scoring, draft="llama", draft_scoring=scoring), catalog)
     for seed, prompt in enumerate(prompts(8)):
         own = None if sampling is None else replace(sampling, seed=seed)
         for beams in (4, 8):

@@ -17,7 +17,7 @@ PICKLES = frozenset({".bin", ".pt", ".pth", ".pkl", ".ckpt"})
 
 KEYS: dict[str, dict[str, type]] = {
     "target": {"path": str},
-    "draft": {"path": str},
+    "draft": {"path": str, "scoring": str},
     "tokenizer": {"path": str},
     "catalog": {"items": str, "scoring": str},
     "prompt": {"template": str, "item_separator": str, "max_history": int},
@@ -54,7 +54,8 @@ class Texts:
 class Bundle:
     """Where the parts are and how they fit. Paths are absolute.
 
-    It recommends items, writes texts, or does both: `items` None means texts alone, `texts` None items alone.
+    It recommends items, writes texts, or does both: `items` None means texts alone, `texts` None items alone. `scoring`
+    is the target's and so the answers'; a draft's own only ranks its beams.
     """
 
     root: Path
@@ -66,6 +67,7 @@ class Bundle:
     prompt: PromptFormat
     defaults: Defaults
     texts: Texts | None = None
+    draft_scoring: Literal["raw", "catalog"] = "catalog"
 
     @classmethod
     def open(cls, folder: Path | str, catalog: Path | None = None) -> Bundle:
@@ -113,6 +115,7 @@ class Bundle:
             prompt=PromptFormat(**raw.get("prompt", {})),
             defaults=Defaults(**raw.get("defaults", {})),
             texts=None if texts is None else Texts(**{**texts, "pools": path("texts", None, "pools")}),
+            draft_scoring=raw.get("draft", {}).get("scoring", "catalog"),
         )
 
 
@@ -141,8 +144,9 @@ def _nearest(word: str, known: Mapping[str, Any]) -> str:
 
 def _bad_values(bundle: Bundle) -> list[str]:
     problems = []
-    if bundle.scoring not in ("raw", "catalog"):
-        problems.append(f"{BUNDLE_FILE}: catalog.scoring must be 'raw' or 'catalog'; given {bundle.scoring!r}")
+    for key, scoring in (("catalog.scoring", bundle.scoring), ("draft.scoring", bundle.draft_scoring)):
+        if scoring not in ("raw", "catalog"):
+            problems.append(f"{BUNDLE_FILE}: {key} must be 'raw' or 'catalog'; given {scoring!r}")
     if bundle.prompt.template.count(HISTORY) != 1:
         problems.append(
             f"{BUNDLE_FILE}: prompt.template must hold {HISTORY} exactly once; given {bundle.prompt.template!r}"

@@ -1,7 +1,8 @@
 """The draft model: AtSpeed's drafter, a beam search of width N over gamma levels on a small language model.
 
-Its log-probs are shares of the trie's children, whatever the target's scoring: what a small model gives to tokens that
-cannot follow says nothing of the target, and beams of different parents would be compared by it.
+Unless its bundle says otherwise its log-probs are shares of the trie's children, whatever the target's scoring: what a
+small model gives to tokens that cannot follow says nothing of the target, and beams of different parents would be
+compared by it. A draft that means the whole vocabulary, as one with the target's own weights does, is scored `raw`.
 """
 
 from __future__ import annotations
@@ -23,12 +24,15 @@ FROM_PROMPT = AcceptedBeams(0, np.array([ROOT]), np.zeros(1, np.float32))
 
 
 class DraftModel:
-    """Opens sessions, one per request; not thread-safe. `model` gives bare logits; `scoring` is the target's."""
+    """Opens sessions, one per request; not thread-safe. `model` gives what its `scoring` is made of."""
 
-    def __init__(self, model: PackedModel, catalog: Catalog, scoring: Scoring, max_prompt_tokens: int) -> None:
+    def __init__(
+        self, model: PackedModel, catalog: Catalog, scoring: Scoring, target_scoring: Scoring, max_prompt_tokens: int
+    ) -> None:
         self.model = model
         self.catalog = catalog
         self.scoring: Scoring = scoring
+        self.target_scoring: Scoring = target_scoring
         self.max_prompt_tokens = max_prompt_tokens
 
     @property
@@ -40,7 +44,7 @@ class DraftModel:
         """The same model and KV slots for another catalog; sessions of either may be open. Raises CatalogUnfit."""
         refuse_unfit(catalog, self.catalog, self.vocab_size)
         self.model.widen(catalog.trie.alphabet.astype(np.int64))
-        return DraftModel(self.model, catalog, self.scoring, self.max_prompt_tokens)
+        return DraftModel(self.model, catalog, self.scoring, self.target_scoring, self.max_prompt_tokens)
 
     def open(self, prompt: Ints, excluded: Ints | None = None) -> DraftSession | None:
         """A session for one request, None while all KV slots are taken or the prompt is too long for one."""
@@ -122,10 +126,12 @@ class DraftSession:
                 token=trie.tokens(children),
             )
         )
-        counted = alive = np.ones(len(children), np.bool_)
+        every = alive = np.ones(len(children), np.bool_)
         if self._live is not None:
             alive = self._live.alive(self._draft.catalog, children)
-        if self._draft.scoring == "catalog":  # what the target's shares are of
-            counted = alive
-        values = np.where(alive, over_children(values, counts, counted), np.float32(-np.inf))
+        if (
+            self._draft.scoring == "catalog"
+        ):  # excluded items take nothing from shares where they take nothing from the target's
+            values = over_children(values, counts, alive if self._draft.target_scoring == "catalog" else every)
+        values = np.where(alive, values, np.float32(-np.inf))
         self._edges.update(zip(nodes.tolist(), np.split(values, np.cumsum(counts)[:-1]), strict=True))
