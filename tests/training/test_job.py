@@ -143,7 +143,7 @@ def test_a_draft_needs_a_fitting_target(make_job: MakeJob, bar: ProgressBar, dat
     items["new"] = ["<a_9>", "<b_0>", "<c_0>", "<d_99>"]
     more = tmp_path / "more.json"
     more.write_text(json.dumps(items))
-    with pytest.raises(TrainingError, match=r"the target's tokenizer lacks \d SID tokens of the items, such as <a_9>"):
+    with pytest.raises(TrainingError, match=r"the target's tokenizer lacks SID tokens of the items: \d, such as <a_9>"):
         replace(job, items=more).train_draft(bar)
 
     manifest = job.out / "sidebeam.toml"

@@ -13,6 +13,7 @@ from sidebeam.bundle import BundleError
 from sidebeam.logs import FORMATS, LEVELS, configure
 from sidebeam.server.config.config import Config
 from sidebeam.server.config.config_sources import ConfigError, ConfigSource, Values, dump
+from sidebeam.server.lifecycle.heap import keep_small
 
 SUMMARY = "Serve a bundle over gRPC, with local or remote workers."
 
@@ -73,6 +74,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _serve(bundle: Path, config: Config, source: ConfigSource) -> int:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # whoever asks for a reload this early gets what is being read
+    keep_small()
     # Read when gRPC loads: its own lines about sockets would stand beside ours.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     from sidebeam.server.application import StartError, serve

@@ -65,7 +65,7 @@ class Vocabulary:
         unknown = {token for sid in items.sids for token in sid if token not in self.ids}
         if unknown:
             some = ", ".join(sorted(unknown, key=_numeric)[:5])
-            raise TrainingError(f"the target's tokenizer lacks {len(unknown)} SID tokens of the items, such as {some}")
+            raise TrainingError(f"the target's tokenizer lacks SID tokens of the items: {len(unknown)}, such as {some}")
         for sid in dict.fromkeys(items.sids):
             found = self.fast.encode("".join(sid), add_special_tokens=False)
             if found.ids != [self.ids[token] for token in sid]:
