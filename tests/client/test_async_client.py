@@ -221,6 +221,17 @@ async def test_waits_for_a_sidecar_that_does_not_listen_yet() -> None:
     assert caught.value.retry_after_s is None
 
 
+async def test_whoever_hangs_up_at_once_may_want_tls() -> None:
+    def hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    async with await asyncio.start_server(hang_up, "127.0.0.1", 0) as server:
+        host, port = server.sockets[0].getsockname()
+        async with AsyncClient(f"{host}:{port}") as client:
+            with pytest.raises(Unavailable, match=r"\(Socket closed: does it want TLS, or a client certificate\?\)"):
+                await client.recommend(history=["12"])
+
+
 @pytest.mark.parametrize("timeout_s", [0, -1, float("nan"), float("inf")])
 async def test_waiting_needs_a_positive_time(timeout_s: float) -> None:
     async with AsyncClient("127.0.0.1:1") as client:

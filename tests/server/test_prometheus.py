@@ -99,7 +99,7 @@ def prometheus(observed, tmp_path_factory, wait_until):
 
 
 def traffic(caller, seconds):
-    """Requests of every kind, good and bad, for some seconds; and texts, drafted from what was learned of them before."""
+    """Requests of every kind, good and bad, for some seconds; and texts, drafted from those learned before."""
     explicit = pb.DraftSettings(mode=pb.DRAFT_MODE_EXPLICIT, beams=8, length=3)
     kinds = (
         {"draft": explicit},
@@ -167,7 +167,7 @@ def test_what_the_panels_show_is_true(prometheus, observed, connect, wait_until)
     assert prometheus.values("sum(sidebeam_drafted_tokens_total)") == [sum(told.drafts.drafted_by_depth)]
     asked = prometheus.get("query", query='sidebeam_requests_total{code="OK"} > 0')["result"]
     kinds = {(series["metric"].get("search"), series["metric"]["verification"]) for series in asked}
-    assert kinds == {("beam", "strict"), ("exact", "strict"), ("beam", "relaxed"), (None, "exact")}  # the last one: texts
+    assert kinds == {("beam", "strict"), ("exact", "strict"), ("beam", "relaxed"), (None, "exact")}  # None: texts
 
 
 @NEEDED

@@ -26,6 +26,7 @@ _TOO_LARGE = re.compile(r"message larger than max", re.IGNORECASE)
 
 # The rest of such a message repeats the address and ends with the operating system's words.
 _UNREACHABLE = re.compile(r"failed to connect to all addresses", re.IGNORECASE)
+_HUNG_UP = "Socket closed"  # by the other side before it spoke HTTP/2
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +121,9 @@ def from_rpc_error(error: grpc.aio.AioRpcError, *, address: str, request_id: str
         return DeadlineExceeded(f"{address}: no answer within {timeout_s:g} s", code=code, request_id=request_id)
     if code is grpc.StatusCode.UNAVAILABLE:
         if _UNREACHABLE.match(message):
-            message = f"no sidecar answers there ({message.rpartition(': ')[2]})"
+            reason = message.rpartition(": ")[2]
+            hint = ": does it want TLS, or a client certificate?" if reason == _HUNG_UP else ""
+            message = f"no sidecar answers there ({reason}{hint})"
         retry_after_s = _retry_after_s(details)
         return Unavailable(f"{address}: {message}", code=code, request_id=request_id, retry_after_s=retry_after_s)
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
