@@ -167,6 +167,20 @@ def test_the_curve_follows_a_machine_that_slows_down_but_no_single_pass() -> Non
     assert float(curve(32)) == pytest.approx(2 * before, rel=0.2)
 
 
+def test_the_curve_judges_sizes_not_seen_by_those_that_are() -> None:
+    """What slows passes of 64 rows slows the others; yet sizes that are seen are what they are, whatever others do."""
+    curve = PassCurve([1, 2048], [1e6, 2048e6])
+    for _ in range(300):
+        curve.observe(64, int(64e6 * 1.5))
+    assert curve(64) == pytest.approx(64e6 * 1.5, rel=0.01)
+    assert 1.5 > curve(96) / 96e6 > curve(192) / 192e6 > curve(1024) / 1024e6 > 1.1
+    for _ in range(300):
+        curve.observe(64, int(64e6 * 1.5))
+        curve.observe(128, 128_000_000)
+    assert curve(64) == pytest.approx(64e6 * 1.5, rel=0.03)
+    assert curve(128) == pytest.approx(128e6, rel=0.03)
+
+
 def test_the_curve_is_measured_over_the_rows_that_fit() -> None:
     ran: list[int] = []
     clock = iter(range(0, 10**9, 1000))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +12,9 @@ Floats64 = npt.NDArray[np.float64]
 
 KNOTS = (1, 2, 4, 8, 16, 32, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 2048)
 _KNOTS = np.array(KNOTS, np.float64)
+_OCTAVES = np.log2(_KNOTS)
 LEARNING_RATE = 0.1  # of one pass on the curve: a change of pace shows within some dozen passes
+ALIKE = 0.75  # how far one octave of rows off a pass tells of others: what slowed it mostly slows them
 STEP = 1.25  # the most that one pass can ask for: the curve follows the usual pass, not the one that was held up
 
 
@@ -51,10 +52,8 @@ class PassCurve:
         if rows < 1 or rows > KNOTS[-1]:
             return
         ratio = min(max(ns / float(np.interp(rows, _KNOTS, self._ns)), 1 / STEP), STEP)
-        above = bisect_left(KNOTS, rows)
-        near = [above] if KNOTS[above] == rows or above == 0 else [above - 1, above]
-        self._ns[near] *= 1 + LEARNING_RATE * (ratio - 1)
-        self._ns = _never_falling(self._ns)
+        told = ALIKE ** np.abs(_OCTAVES - np.log2(rows))
+        self._ns = _never_falling(self._ns * (1 + LEARNING_RATE * (ratio - 1) * told))
 
     def points(self) -> list[tuple[int, int]]:
         """The curve as (rows, nanoseconds)."""
