@@ -129,9 +129,8 @@ class DraftSession:
         every = alive = np.ones(len(children), np.bool_)
         if self._live is not None:
             alive = self._live.alive(self._draft.catalog, children)
-        if (
-            self._draft.scoring == "catalog"
-        ):  # excluded items take nothing from shares where they take nothing from the target's
+        if self._draft.scoring == "catalog":
+            # Excluded items are out of these shares where they are out of the target's.
             values = over_children(values, counts, alive if self._draft.target_scoring == "catalog" else every)
         values = np.where(alive, values, np.float32(-np.inf))
         self._edges.update(zip(nodes.tolist(), np.split(values, np.cumsum(counts)[:-1]), strict=True))
