@@ -24,15 +24,15 @@ FROM_PROMPT = AcceptedBeams(0, np.array([ROOT]), np.zeros(1, np.float32))
 
 
 class DraftModel:
-    """Opens sessions, one per request; not thread-safe. `model` gives what its `scoring` is made of."""
+    """Opens sessions, one per request; not thread-safe. `model` gives log-probs over the vocabulary, or bare logits.
 
-    def __init__(
-        self, model: PackedModel, catalog: Catalog, scoring: Scoring, target_scoring: Scoring, max_prompt_tokens: int
-    ) -> None:
+    Logits become shares of children. `scoring` is the target's.
+    """
+
+    def __init__(self, model: PackedModel, catalog: Catalog, scoring: Scoring, max_prompt_tokens: int) -> None:
         self.model = model
         self.catalog = catalog
         self.scoring: Scoring = scoring
-        self.target_scoring: Scoring = target_scoring
         self.max_prompt_tokens = max_prompt_tokens
 
     @property
@@ -44,7 +44,7 @@ class DraftModel:
         """The same model and KV slots for another catalog; sessions of either may be open. Raises CatalogUnfit."""
         refuse_unfit(catalog, self.catalog, self.vocab_size)
         self.model.widen(catalog.trie.alphabet.astype(np.int64))
-        return DraftModel(self.model, catalog, self.scoring, self.target_scoring, self.max_prompt_tokens)
+        return DraftModel(self.model, catalog, self.scoring, self.max_prompt_tokens)
 
     def open(self, prompt: Ints, excluded: Ints | None = None) -> DraftSession | None:
         """A session for one request, None while all KV slots are taken or the prompt is too long for one."""
@@ -129,8 +129,8 @@ class DraftSession:
         every = alive = np.ones(len(children), np.bool_)
         if self._live is not None:
             alive = self._live.alive(self._draft.catalog, children)
-        if self._draft.scoring == "catalog":
+        if not model.normalise:
             # Excluded items are out of these shares where they are out of the target's.
-            values = over_children(values, counts, alive if self._draft.target_scoring == "catalog" else every)
+            values = over_children(values, counts, alive if self._draft.scoring == "catalog" else every)
         values = np.where(alive, values, np.float32(-np.inf))
         self._edges.update(zip(nodes.tolist(), np.split(values, np.cumsum(counts)[:-1]), strict=True))

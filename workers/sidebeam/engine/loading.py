@@ -61,7 +61,7 @@ def load_draft(
     model = load_model(bundle.draft, device=device, dtype=dtype)
     longest = longest_prompt(model, catalog, max_prompt_tokens)
     packed = packed_for(model, catalog, bundle.draft_scoring, slots, longest + TREE_CELLS)
-    return DraftModel(packed, catalog, bundle.draft_scoring, bundle.scoring, longest)
+    return DraftModel(packed, catalog, bundle.scoring, longest)
 
 
 def packed_for(model: Any, catalog: Catalog, scoring: Scoring, slots: int, cells: int) -> PackedModel:
