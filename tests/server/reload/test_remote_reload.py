@@ -56,7 +56,9 @@ def test_a_remote_worker_makes_do_with_its_own_items_or_refuses(
     with change(tiny_bundle, tmp_path, "--draft", "off", **settings) as one:
         before = one.caller.final(history=HISTORY)
         items = dict(list(one.sids.items())[:50])
-        line = one.reload(json.dumps(items), refused=True)
+        one.put(json.dumps(items))  # and not asked for: who asks is told of a refusal that the log has already
+        wait_until(lambda: one.sidecar.events("catalog_not_reloaded"), START_S)
+        line = one.sidecar.events("catalog_not_reloaded")[0]
         assert line["reason"].startswith("worker target-0 does not take version ")
         assert f"{cache}/sidebeam/catalogs/" in line["reason"]
         assert (
