@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
-from typing import Any, Literal, Self, SupportsIndex, Unpack, cast
+from typing import Any, Literal, Self, SupportsIndex, Unpack
 
 import grpc
 from asyncio_throttle import Throttler
@@ -70,6 +70,7 @@ class AsyncClient:
         self._ending: set[Call] = set()
         self._channel_args = tuple((_CHANNEL_DEFAULTS | dict(channel_args)).items())
         self._channel: grpc.aio.Channel | None = None
+        self._methods: dict[str, Method] = {}  # of the channel
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
 
@@ -181,12 +182,16 @@ class AsyncClient:
             return await events.answer()
 
     def _recommend(self) -> Method:
-        stub = recommendation_pb2_grpc.RecommendationServiceStub(self._open_channel())  # type: ignore[no-untyped-call]
-        return cast(Method, stub.Recommend)
+        return self._method("Recommend", recommendation_pb2_grpc.RecommendationServiceStub)
 
     def _generate(self) -> Method:
-        stub = knowledge_pb2_grpc.KnowledgeServiceStub(self._open_channel())  # type: ignore[no-untyped-call]
-        return cast(Method, stub.Generate)
+        return self._method("Generate", knowledge_pb2_grpc.KnowledgeServiceStub)
+
+    def _method(self, name: str, stub: Callable[[grpc.aio.Channel], object]) -> Method:
+        channel = self._open_channel()
+        if name not in self._methods:
+            self._methods[name] = getattr(stub(channel), name)
+        return self._methods[name]
 
     def _open_channel(self) -> grpc.aio.Channel:
         if self._closed:

@@ -23,6 +23,7 @@ from sidebeam.server.config.running_config import RunningConfig
 from sidebeam.server.fleet.fleet import Fleet
 from sidebeam.server.interception.decode_interceptor import DecodeInterceptor
 from sidebeam.server.interception.error_interceptor import ErrorInterceptor
+from sidebeam.server.interception.method_table import MethodTable
 from sidebeam.server.interception.request_interceptor import RequestInterceptor
 from sidebeam.server.interception.tenant_interceptor import TenantInterceptor
 from sidebeam.server.knowledge.knowledge_service import KnowledgeService
@@ -140,6 +141,7 @@ class Application:
         limits = self._config.server
         server = grpc.aio.server(
             interceptors=[
+                MethodTable(),
                 ErrorInterceptor(),
                 RequestInterceptor(RECOMMENDATION.full_name, self._metrics, self._tracing),
                 RequestInterceptor(KNOWLEDGE.full_name, self._metrics, self._tracing),

@@ -77,6 +77,7 @@ class TargetServicer(CatalogCalls[Holding], target_pb2_grpc.TargetServiceService
 
     async def Search(self, requests: Any, context: Context) -> None:  # noqa: N802
         """One search. A cancelled call leaves the stream's block, and with it the engine."""
+        await context.send_initial_metadata(())  # while nobody waits: the first answer is quicker without
         first = await context.read()
         if first is grpc.aio.EOF or first.WhichOneof("step") != "open":
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the first message must open a search")

@@ -21,10 +21,12 @@ class TargetReplica:
     """One target worker.
 
     A call is kept open that nobody has written to yet: making one costs a millisecond of the request that waits for it.
+    A search's call is ended, and the next one opened, once the request that used it has gone on to its answer.
     """
 
     def __init__(self, link: WorkerLink) -> None:
         self.link = link
+        self._closed = False
         self._spare: tuple[tree_pb2.WorkerInfo | None, SearchCall] | None = None
         self._search: Callable[[], SearchCall] = link.channel.stream_stream(  # type: ignore[assignment]
             f"/{SERVICE}/Search",
@@ -50,22 +52,27 @@ class TargetReplica:
 
     @contextmanager
     def search(self) -> Iterator[SearchCall]:
-        """A call that counts as in flight, and is cancelled, if it has not ended, with the block."""
+        """A call that counts as in flight, and is cancelled, if it has not ended, just after the block."""
         self.link.in_flight += 1
         call = self._take()
         try:
             yield call
         finally:
-            call.cancel()
             self.link.in_flight -= 1
-            if self._spare is None and self.link.is_ready:
-                self._spare = self.link.info, self._search()
+            asyncio.get_running_loop().call_soon(self._renew, call)
 
     def close(self) -> None:
-        """End the call that is kept open."""
+        """End the call that is kept open; no other is kept from here on."""
+        self._closed = True
         if self._spare is not None:
             self._spare[1].cancel()
             self._spare = None
+
+    def _renew(self, used: SearchCall) -> None:
+        """End a call, if it has not ended, and keep another one open."""
+        used.cancel()
+        if self._spare is None and self.link.is_ready and not self._closed:
+            self._spare = self.link.info, self._search()
 
     def _take(self) -> SearchCall:
         """The open call, unless it is of a worker that has gone since; else a new one."""

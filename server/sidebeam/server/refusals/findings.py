@@ -65,10 +65,9 @@ class PromptRules:
 
 def check_enum(path: str, value: int, kind: object, findings: Findings) -> bool:
     """Whether a value is one that this version knows; another one is refused."""
-    names: dict[str, int] = dict(kind.items())  # type: ignore[attr-defined]
-    if value in names.values():
+    if value in kind.DESCRIPTOR.values_by_number:  # type: ignore[attr-defined]
         return True
-    findings.refuse(path, f"must be one of {', '.join(names)}; given {value}")
+    findings.refuse(path, f"must be one of {', '.join(kind.keys())}; given {value}")  # type: ignore[attr-defined]
     return False
 
 
