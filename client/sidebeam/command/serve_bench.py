@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from operator import sub
 from pathlib import Path
 from typing import Any
 
@@ -84,16 +85,22 @@ async def _measure(
 
 
 def _figures(
-    took: Sequence[float], answers: Sequence[Recommendation], results: Sequence[SearchResult]
+    took: Sequence[Sequence[float]], answers: Sequence[Recommendation], results: Sequence[SearchResult]
 ) -> dict[str, Any]:
-    """Of the medians of `remote`, `streamed`, `local` and `empty`; stages by the clocks of either side."""
+    """Of what `remote`, `streamed`, `local` and `empty` took; stages by the clocks of either side."""
     stages = {name: _median(getattr(answer.times, name) for answer in answers) for name in STAGES}
+    remote, streamed, local, empty = map(_median, took)
+    # The same passes take some milliseconds more in one process than in another, either way: told apart.
+    work = [answer.times.pass_ms + answer.times.search_ms for answer in answers]
+    own = [(result.pass_ns + result.search_ns) / 1e6 for result in results]
+    around, around_own = (_median(map(sub, total, inner)) for total, inner in ((took[0], work), (took[2], own)))
     return {
-        "grpc_median_ms": round(took[0], 3),
-        "in_process_median_ms": round(took[2], 3),
-        "overhead_ms": round(took[0] - took[2], 3),
-        "stream_overhead_ms": round(took[1] - took[2], 3),
-        "empty_call_median_ms": round(took[3], 3),
+        "grpc_median_ms": remote,
+        "in_process_median_ms": local,
+        "overhead_ms": round(remote - local, 3),
+        "overhead_around_passes_ms": round(around - around_own, 3),
+        "stream_overhead_ms": round(streamed - local, 3),
+        "empty_call_median_ms": empty,
         "stages_median_ms": stages,
         "in_process_stages_median_ms": {
             "pass_ms": _median(result.pass_ns / 1e6 for result in results),
@@ -106,8 +113,10 @@ def _median(values: Iterable[float]) -> float:
     return round(float(np.median(list(values))), 3)
 
 
-async def _by_turns(histories: list[list[str]], arms: Sequence[Callable[[list[str]], Awaitable[None]]]) -> list[float]:
-    """Median milliseconds of each arm. All serve a history before the next one, in an order drawn anew each time.
+async def _by_turns(
+    histories: list[list[str]], arms: Sequence[Callable[[list[str]], Awaitable[None]]]
+) -> list[list[float]]:
+    """Milliseconds of each arm. All serve a history before the next one, in an order drawn anew each time.
 
     So a noisy machine disturbs all alike, and none always meets the threads and caches of the same other one.
     """
@@ -119,7 +128,7 @@ async def _by_turns(histories: list[list[str]], arms: Sequence[Callable[[list[st
             start = time.perf_counter()
             await arms[arm](history)
             took[arm].append((time.perf_counter() - start) * 1e3)
-    return [float(np.median(times)) for times in took]
+    return took
 
 
 def _in_process(recommender: Recommender, history: list[str], k: int) -> SearchResult:
@@ -169,6 +178,7 @@ def _overhead(figures: dict[str, Any]) -> list[str]:
     return [
         f"  through gRPC {figures['grpc_median_ms']:.2f} ms, in process {figures['in_process_median_ms']:.2f} ms: "
         f"overhead {figures['overhead_ms']:.2f} ms; with every event streamed {figures['stream_overhead_ms']:.2f} ms",
+        f"  around the passes and the search themselves {figures['overhead_around_passes_ms']:.2f} ms",
         f"  an empty call to the front takes {figures['empty_call_median_ms']:.2f} ms; a request makes two such hops",
         f"  median ms by stage: {there}; in process: {here}",
     ]
