@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -152,6 +153,11 @@ def test_a_draft_needs_a_fitting_target(make_job: MakeJob, bar: ProgressBar, dat
     with pytest.raises(TrainingError, match=r"\[draft\] names a model that is not there"):
         job.train_draft(bar)
     assert not (job.out / "draft").exists()
+
+    shutil.copytree(job.out / "target", job.out / "draft")
+    manifest.write_text(plain + '\n[draft]\npath = "draft"\nscoring = "raw"\n')
+    with pytest.raises(TrainingError, match=r"draft\.scoring must be 'catalog' for a draft .* Given: 'raw'"):
+        replace(job, overwrite=True).train_draft(bar)
 
 
 def test_an_item_may_not_be_spelled_like_a_mark(make_job: MakeJob, bar: ProgressBar, tmp_path: Path) -> None:

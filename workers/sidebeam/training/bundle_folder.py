@@ -96,6 +96,11 @@ class BundleFolder:
             raise TrainingError(f"a draft needs the bundle of its target in --out: {error}") from None
         if bundle.draft not in (None, self.root.resolve() / "draft"):
             raise TrainingError(f"{self.root / MANIFEST}: draft.path must be 'draft'. Given: '{bundle.draft}'")
+        if bundle.draft_scoring != "catalog":
+            raise TrainingError(
+                f"{self.root / MANIFEST}: draft.scoring must be 'catalog' for a draft trained here. "
+                f"Given: {bundle.draft_scoring!r}"
+            )
         return bundle
 
     def _draft_size(self) -> int | None:
