@@ -272,6 +272,20 @@ def test_pools_of_no_use_are_told(job: WritingJob, bar: ProgressBar, tmp_path: P
     assert tally.told()[-1] == f"written without pools: {tmp_path}/nowhere: no such folder"
 
 
+def test_pools_that_hold_nothing_are_told(
+    job: WritingJob, shop: Shop, bar: ProgressBar, tmp_path: Path, pools: Path
+) -> None:
+    emptied = tmp_path / "emptied"
+    shutil.copytree(pools, emptied)
+    with Pools.open(emptied, tokenizer_fingerprint(shop.bundle.tokenizer), write=True) as known:
+        for user in asked(30):
+            known.delete(user["entity"])
+        known.commit()
+        assert known.n_texts == 0
+    tally = replace(job, pools=emptied).run(bar)
+    assert tally.told()[-1] == f"written without pools: {emptied}: holds no texts"
+
+
 def test_progress_has_a_rate_and_the_time_left(job: WritingJob, tmp_path: Path) -> None:
     with (tmp_path / "log.txt").open("w") as log, ProgressBar(Console(file=log, width=200)) as bar:
         job.run(bar)

@@ -130,7 +130,7 @@ class Writer:
         """Load a bundle's target, open its pools and warm both up. None: what the bundle says.
 
         A slot holds the longest prompt that is taken, the longest text, and a draft; so the limits decide the memory.
-        Pools that cannot be read are left out and `pools_problem` tells why; with `learn` they are made where there
+        Pools that cannot be read, or are empty, are left out and `pools_problem` tells why; with `learn` they are made where there
         are none, and must be usable. Raises `ModelError` for a target that cannot be loaded, `WritingError` for a
         device, a tokenizer or a limit that cannot be used.
         """
@@ -249,11 +249,15 @@ def _open_pools(bundle: Bundle, folder: Path | None, learn: bool, drafting: Draf
     if folder is None or (drafting.mode == "off" and not learn) or (learn and not folder.exists()):
         return None, ""
     try:
-        return Pools.open(folder, tokenizer_fingerprint(bundle.tokenizer), write=learn), ""
+        pools = Pools.open(folder, tokenizer_fingerprint(bundle.tokenizer), write=learn)
     except (KnowledgeError, OSError) as error:
         if learn:
             raise WritingError(f"the pools cannot learn: {error}") from None
         return None, str(error)
+    if pools.n_texts or learn:
+        return pools, ""
+    pools.close()
+    return None, f"{folder}: holds no texts"
 
 
 def _new_pools(bundle: Bundle, folder: Path) -> Pools:
