@@ -130,9 +130,9 @@ class Writer:
         """Load a bundle's target, open its pools and warm both up. None: what the bundle says.
 
         A slot holds the longest prompt that is taken, the longest text, and a draft; so the limits decide the memory.
-        Pools that cannot be read, or are empty, are left out and `pools_problem` tells why; with `learn` they are made where there
-        are none, and must be usable. Raises `ModelError` for a target that cannot be loaded, `WritingError` for a
-        device, a tokenizer or a limit that cannot be used.
+        Pools that cannot be read, or hold nothing, are left out and `pools_problem` tells why; with `learn` they are
+        made where there are none, and must be usable. Raises `ModelError` for a target that cannot be loaded,
+        `WritingError` for a device, a tokenizer or a limit that cannot be used.
         """
         texts = bundle.texts or Texts()
         most_new = texts.max_new_tokens if max_new_tokens is None else max_new_tokens
