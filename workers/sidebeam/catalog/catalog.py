@@ -119,8 +119,14 @@ class Catalog:
     def members(self, leaves: AnyInts) -> tuple[Ints, Ints]:
         """Items of each leaf in turn, and how many each has."""
         start = leaves + np.searchsorted(self.spare_leaf, leaves, side="left")
-        counts = leaves + 1 + np.searchsorted(self.spare_leaf, leaves, side="right") - start
+        counts = self.shared_by(leaves)
         return self.leaf_items[ranges(start, counts)].astype(np.int64), counts
+
+    def shared_by(self, leaves: AnyInts) -> Ints:
+        """How many items share each leaf."""
+        before, after = (np.searchsorted(self.spare_leaf, leaves, side) for side in ("left", "right"))
+        counts: Ints = after + 1 - before
+        return counts
 
     def leaf_node(self, leaves: AnyInts) -> Ints:
         """Trie node of each leaf."""

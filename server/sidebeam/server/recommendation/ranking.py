@@ -38,7 +38,8 @@ class Ranking:
         """
         if not len(leaves):
             return []
-        items, of = self._expand(leaves)
+        items, counts = self._catalog.members(leaves)
+        of = np.repeat(np.arange(len(leaves)), counts)  # the place in `leaves` that each comes from
         if excluded is not None:
             kept = ~np.isin(items, excluded)
             items, of = items[kept], of[kept]
@@ -55,20 +56,5 @@ class Ranking:
     def dead_leaves(self, excluded: Ints) -> bytes:
         """Leaves all of whose items are excluded, as the workers want them."""
         leaves, gone = np.unique(self._catalog.leaf_of(excluded), return_counts=True)
-        first, end = self._bounds(leaves)
-        dead: bytes = leaves[gone == end - first].astype("<u4").tobytes()
+        dead: bytes = leaves[gone == self._catalog.shared_by(leaves)].astype("<u4").tobytes()
         return dead
-
-    def _expand(self, leaves: Ints) -> tuple[Ints, Ints]:
-        """The items of all leaves in turn, and the place in `leaves` that each comes from."""
-        first, end = self._bounds(leaves)
-        counts = end - first
-        of = np.repeat(np.arange(len(leaves)), counts)
-        at = np.arange(len(of)) - np.repeat(np.cumsum(counts) - counts, counts) + first[of]
-        return self._catalog.leaf_items[at].astype(np.int64), of
-
-    def _bounds(self, leaves: Ints) -> tuple[Ints, Ints]:
-        """Where each leaf's items begin and end in the catalog's leaf order."""
-        spare = self._catalog.spare_leaf
-        first = leaves + np.searchsorted(spare, leaves, side="left")
-        return first, leaves + 1 + np.searchsorted(spare, leaves, side="right")
