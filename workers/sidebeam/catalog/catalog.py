@@ -118,15 +118,12 @@ class Catalog:
 
     def members(self, leaves: AnyInts) -> tuple[Ints, Ints]:
         """Items of each leaf in turn, and how many each has."""
-        start = leaves + np.searchsorted(self.spare_leaf, leaves, side="left")
-        counts = self.shared_by(leaves)
-        return self.leaf_items[ranges(start, counts)].astype(np.int64), counts
+        before, counts = self._spares(leaves)
+        return self.leaf_items[ranges(leaves + before, counts)].astype(np.int64), counts
 
     def shared_by(self, leaves: AnyInts) -> Ints:
         """How many items share each leaf."""
-        before, after = (np.searchsorted(self.spare_leaf, leaves, side) for side in ("left", "right"))
-        counts: Ints = after + 1 - before
-        return counts
+        return self._spares(leaves)[1]
 
     def leaf_node(self, leaves: AnyInts) -> Ints:
         """Trie node of each leaf."""
@@ -182,6 +179,11 @@ class Catalog:
             todo = ~known & (parents >= 0) & (nodes[parents] >= 0)
             at[todo] = nodes[parents[todo]]
         return nodes
+
+    def _spares(self, leaves: AnyInts) -> tuple[Ints, Ints]:
+        """Spare items of the leaves before each leaf, and how many items each has, its first one counted."""
+        before, after = (np.searchsorted(self.spare_leaf, leaves, side) for side in ("left", "right"))
+        return before, after + 1 - before
 
     def _arrays(self) -> dict[str, AnyInts]:
         return _arrays(self.ids, self.trie, self.leaf_items, self.item_leaf, self.spare_leaf)

@@ -17,7 +17,7 @@ from sidebeam.server.refusals.refusal import Refusal
 class ErrorInterceptor(grpc.aio.ServerInterceptor):
     """Ends calls as a Refusal says; any other error becomes an id, which the log explains.
 
-    The outermost of all: what an interceptor further in has told the caller already passes through.
+    The outermost of all that act in a call: what an interceptor further in has told the caller already passes through.
     """
 
     async def intercept_service(
