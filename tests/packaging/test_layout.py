@@ -13,7 +13,7 @@ NAMESPACES = [ROOT / folder / "sidebeam" for folder in ("client", "server", "wor
 PACKAGES = sorted({path.parent for namespace in NAMESPACES for path in namespace.rglob("*.py")})
 LIGHT = (
     *("client", "tls", "command", "page", "load", "server", "telemetry"),
-    *("tracing", "logs", "cores", "bundle", "catalog"),
+    *("tracing", "logs", "cores", "line", "bundle", "catalog"),
 )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 from transformers import AutoModelForCausalLM
@@ -236,3 +237,14 @@ def test_the_front_is_small_and_holds_no_torch(sidecar, caller):
     assert "libtorch" not in Path(f"/proc/{pid}/maps").read_text()
     resident = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmRSS"))
     assert int(resident.split()[1]) < 150 * 1024
+
+
+def test_searches_of_a_local_target_go_over_lines(sidecar, caller):
+    caller.final(history=history())
+    target = next(
+        child
+        for child in psutil.Process(sidecar.process.pid).children()
+        if "sidebeam.workers.target" in child.cmdline()
+    )
+    sockets = [each.laddr for each in target.net_connections("unix") if str(each.laddr).endswith("target-0.sock.line")]
+    assert len(sockets) > 1  # the one that listens, and lines

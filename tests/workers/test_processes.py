@@ -6,7 +6,6 @@ import asyncio
 import os
 import signal
 import subprocess
-import sys
 import threading
 from pathlib import Path
 
@@ -16,38 +15,6 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from sidebeam.v1 import recommendation_pb2 as pb
 from sidebeam.worker.v1 import draft_pb2, target_pb2, tree_pb2
-
-START_S = 60
-
-
-def start(kind, bundle, socket, *flags):
-    command = [sys.executable, "-m", f"sidebeam.workers.{kind}", "--bundle", str(bundle), "--threads", "1"]
-    return subprocess.Popen(
-        [*command, "--listen", f"unix:{socket}", "--log-format", "json", *flags],
-        stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-
-
-@pytest.fixture
-def run(tmp_path):
-    """Starts a worker and opens a channel to it; both end with the test."""
-    started = []
-
-    def run_one(kind, bundle, *flags):
-        process = start(kind, bundle, tmp_path / kind, *flags)
-        channel = grpc.insecure_channel(f"unix:{tmp_path / kind}", options=(("grpc.max_reconnect_backoff_ms", 100),))
-        started.append((process, channel))
-        service = f"/sidebeam.worker.v1.{kind.capitalize()}Service"
-        describe = channel.unary_unary(
-            f"{service}/Describe", tree_pb2.DescribeRequest.SerializeToString, tree_pb2.DescribeResponse.FromString
-        )
-        return process, channel, describe(tree_pb2.DescribeRequest(), wait_for_ready=True, timeout=START_S).info
-
-    yield run_one
-    for process, channel in started:
-        channel.close()
-        process.kill()
-        process.communicate()
 
 
 def search(channel, **fields):
@@ -174,8 +141,8 @@ def test_a_worker_without_a_lifeline_does_not_mind_its_standard_input(run, tiny_
     [(["--bundle", "/no/such/folder"], "no such folder"), (["--max-prompt-tokens", "99"], "1 to 61"),
      (["--dtype", "int3"], "invalid choice"), (["--threads", "0"], "at least 1"), (["--max-memory", "{"], "not JSON")],
 )  # fmt: skip
-def test_a_target_that_cannot_be_ends_with_code_2(tiny_bundle, tmp_path, flags, words):
+def test_a_target_that_cannot_be_ends_with_code_2(start, tiny_bundle, tmp_path, flags, words):
     process = start("target", tiny_bundle, tmp_path / "s", *flags)
-    _, said = process.communicate(timeout=START_S)
+    _, said = process.communicate(timeout=60)
     assert process.returncode == 2
     assert words in said

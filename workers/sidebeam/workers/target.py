@@ -43,11 +43,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(args: argparse.Namespace) -> int:
     from sidebeam.engine import EngineRunner, Holding
+    from sidebeam.line import line_path
     from sidebeam.search import SearchResult
     from sidebeam.texts import TextResult
     from sidebeam.worker.v1 import target_pb2_grpc
     from sidebeam.workers.catalog_shelf import CatalogShelf
     from sidebeam.workers.identity import Identity
+    from sidebeam.workers.search_lines import listen, serve_lines
     from sidebeam.workers.target_servicer import TargetServicer
     from sidebeam.workers.work_log import WorkLog
 
@@ -59,7 +61,7 @@ def _run(args: argparse.Namespace) -> int:
         with ThreadPoolExecutor(max_workers=1) as loading:
             model, desk = load(lambda: _warm_model(args, Path(offload) if offload else None), loading)
         runner = EngineRunner(model.engine, (SearchResult, TextResult))
-        tasks = set()
+        tasks: set[asyncio.Task[None]] = set()
 
         async def hold(catalog: Catalog) -> Holding:
             assert model.searches is not None
@@ -75,8 +77,22 @@ def _run(args: argparse.Namespace) -> int:
             shelf = None
             if model.searches is not None:
                 shelf = CatalogShelf(model.bundle, model.searches.catalog, model.searches.holding, hold)
-            servicer = TargetServicer(runner, model, shelf, desk, args.draft_wait_ms / 1000, fail, identity, log)
+            path = line_path(args.listen)
+            lines = None if path is None else listen(path)
+            servicer = TargetServicer(
+                runner,
+                model,
+                shelf,
+                desk,
+                args.draft_wait_ms / 1000,
+                fail,
+                identity,
+                log,
+                takes_lines=lines is not None,
+            )
             target_pb2_grpc.add_TargetServiceServicer_to_server(servicer, server)  # type: ignore[no-untyped-call]
+            if lines is not None:
+                tasks.add(asyncio.create_task(serve_lines(lines, servicer.Search)))
 
         code = serve(args, register)
         runner.close()

@@ -46,6 +46,8 @@ class TargetServicer(CatalogCalls[Holding], target_pb2_grpc.TargetServiceService
         fail: Callable[[], None],
         identity: Identity,
         work_log: WorkLog,
+        *,
+        takes_lines: bool,
     ) -> None:
         self._runner = runner
         self._model = model
@@ -55,6 +57,7 @@ class TargetServicer(CatalogCalls[Holding], target_pb2_grpc.TargetServiceService
         self._fail = fail
         self._identity = identity
         self._work_log = work_log
+        self._takes_lines = takes_lines
 
     async def Describe(self, request: tree_pb2.DescribeRequest, context: Any) -> tree_pb2.DescribeResponse:  # noqa: N802
         """What is loaded, and how fast it is."""
@@ -71,6 +74,7 @@ class TargetServicer(CatalogCalls[Holding], target_pb2_grpc.TargetServiceService
                 version=self._identity.version,
                 runtime=self._identity.runtime,
                 device=self._identity.device,
+                takes_lines=self._takes_lines,
                 texts=None if self._desk is None else self._desk.describe(),
             )
         )

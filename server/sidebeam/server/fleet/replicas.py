@@ -5,30 +5,37 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 import grpc
 
+from sidebeam.line import line_path
+from sidebeam.server.fleet.search_line import LineCall, SearchLines
 from sidebeam.server.fleet.worker_link import WorkerLink
 from sidebeam.worker.v1 import target_pb2, tree_pb2
 
 SERVICE = "sidebeam.worker.v1.TargetService"
 
-SearchCall = grpc.aio.StreamStreamCall[target_pb2.SearchRequest, target_pb2.SearchResponse]
+GrpcSearchCall = grpc.aio.StreamStreamCall[target_pb2.SearchRequest, target_pb2.SearchResponse]
+SearchCall = GrpcSearchCall | LineCall
 WriteCall = grpc.aio.UnaryStreamCall[target_pb2.WriteRequest, target_pb2.WriteResponse]
 
 
 class TargetReplica:
-    """One target worker.
+    """One target worker. Searches go over lines if it is on this host and takes them, else over gRPC.
 
-    A call is kept open that nobody has written to yet: making one costs a millisecond of the request that waits for it.
-    A search's call is ended, and the next one opened, once the request that used it has gone on to its answer.
+    Of gRPC's, a call is kept open that nobody has written to yet: making one costs a millisecond of the request that
+    waits for it. A search's call is ended, and the next one opened, once the request that used it has gone on to its
+    answer.
     """
 
     def __init__(self, link: WorkerLink) -> None:
         self.link = link
         self._closed = False
-        self._spare: tuple[tree_pb2.WorkerInfo | None, SearchCall] | None = None
-        self._search: Callable[[], SearchCall] = link.channel.stream_stream(  # type: ignore[assignment]
+        path = line_path(link.address)
+        self._lines = None if path is None else SearchLines(path)
+        self._spare: tuple[tree_pb2.WorkerInfo | None, GrpcSearchCall] | None = None
+        self._search: Callable[[], GrpcSearchCall] = link.channel.stream_stream(  # type: ignore[assignment]
             f"/{SERVICE}/Search",
             request_serializer=target_pb2.SearchRequest.SerializeToString,
             response_deserializer=target_pb2.SearchResponse.FromString,
@@ -53,28 +60,37 @@ class TargetReplica:
     @contextmanager
     def search(self) -> Iterator[SearchCall]:
         """A call that counts as in flight, and is cancelled, if it has not ended, just after the block."""
+        end: Callable[[], None]
+        call: SearchCall
+        if self._lines is not None and self.link.info is not None and self.link.info.takes_lines:
+            call = over_line = self._lines.take()
+            end = partial(self._lines.give_back, over_line)
+        else:
+            call = over_grpc = self._take()
+            end = partial(self._renew, over_grpc)
         self.link.in_flight += 1
-        call = self._take()
         try:
             yield call
         finally:
             self.link.in_flight -= 1
-            asyncio.get_running_loop().call_soon(self._renew, call)
+            asyncio.get_running_loop().call_soon(end)
 
     def close(self) -> None:
-        """End the call that is kept open; no other is kept from here on."""
+        """End the call and the lines that are kept open; no other is kept from here on."""
         self._closed = True
+        if self._lines is not None:
+            self._lines.close()
         if self._spare is not None:
             self._spare[1].cancel()
             self._spare = None
 
-    def _renew(self, used: SearchCall) -> None:
+    def _renew(self, used: GrpcSearchCall) -> None:
         """End a call, if it has not ended, and keep another one open."""
         used.cancel()
         if self._spare is None and self.link.is_ready and not self._closed:
             self._spare = self.link.info, self._search()
 
-    def _take(self) -> SearchCall:
+    def _take(self) -> GrpcSearchCall:
         """The open call, unless it is of a worker that has gone since; else a new one."""
         spare, self._spare = self._spare, None
         if spare is None:

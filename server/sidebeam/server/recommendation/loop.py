@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import grpc
 import structlog
 
+from sidebeam.line import LineLost
 from sidebeam.server.fleet.draft_worker import DraftSession, DraftWorker
 from sidebeam.server.fleet.replicas import Replicas, SearchCall
 from sidebeam.server.recommendation.event_stream import EventStream, Write
@@ -151,7 +152,7 @@ class Loop:
             try:
                 with replica.search() as call:
                     return await self._follow(call, opening, job, session, stream)
-            except (grpc.aio.AioRpcError, asyncio.InvalidStateError, Gone) as error:
+            except (grpc.aio.AioRpcError, asyncio.InvalidStateError, LineLost, Gone) as error:
                 if isinstance(error, grpc.aio.AioRpcError) and error.code() is grpc.StatusCode.INVALID_ARGUMENT:
                     raise RuntimeError(f"the target worker refused the search: {error.details()}") from error
                 reason = error.details() if isinstance(error, grpc.aio.AioRpcError) else str(error)
@@ -184,6 +185,10 @@ class Loop:
                     self._advice[job.top_k, job.sampling is not None] = event.result.advice
                     job.record.result = event.result
                     return event.result
+                case "refusal" if event.refusal.code == grpc.StatusCode.INVALID_ARGUMENT.value[0]:
+                    raise RuntimeError(f"the target worker refused the search: {event.refusal.details}")
+                case "refusal":
+                    raise Gone(event.refusal.details)
 
     async def _draft_below(
         self, job: Job, wanted: target_pb2.DraftWanted, session: DraftSession | None
