@@ -26,7 +26,7 @@ done
 cd /
 exec "$@"
 """
-NAMES = {"lock", "target-0.sock", "draft.sock"}
+NAMES = {"lock", "target-0.sock", "target-0.sock.line", "draft.sock"}
 UNSHARE = ("unshare", "--mount", *(() if os.getuid() == 0 else ("--user", "--map-root-user")))
 
 

@@ -176,3 +176,20 @@ async def test_a_worker_whose_path_is_too_long_for_lines_serves_without(start, t
         process.kill()
         _, said = process.communicate()
     assert '"event": "no_lines"' in said
+
+
+async def test_a_search_under_way_ends_in_peace_when_its_worker_is_stopped(run, tiny_bundle, connect):
+    process, _, info = run("target", tiny_bundle, "--draft-wait-ms", "5000")
+    line, idle = await connect(), await connect()
+    line.write(asking(info))
+    while not (told := await event(line)).HasField("draft_wanted"):
+        pass
+    process.send_signal(signal.SIGTERM)
+    assert await asyncio.wait_for(idle.read(), WAIT_S) is None
+    while not told.HasField("result"):
+        if told.HasField("draft_wanted"):
+            line.write(target_pb2.SearchRequest(draft=tree_pb2.TokenTree()))
+        told = await event(line)
+    assert len(told.result.leaves) == 3
+    assert await asyncio.wait_for(line.read(), WAIT_S) is None
+    assert await asyncio.to_thread(process.wait, WAIT_S) == 0

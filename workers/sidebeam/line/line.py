@@ -77,6 +77,11 @@ class Line(asyncio.Protocol, Generic[ReceivedT]):
         data = message.SerializeToString()
         self._transport.write(LENGTH.pack(len(data)) + data)
 
+    def end(self) -> None:
+        """End the line once what was written has been sent."""
+        if self._transport is not None:
+            self._transport.close()
+
     def close(self) -> None:
         """End the line; what was not sent yet is dropped."""
         if self._transport is not None:

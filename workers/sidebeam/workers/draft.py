@@ -14,7 +14,7 @@ import grpc
 from sidebeam.bundle import Bundle, BundleError, Tokenizer, open_catalog
 from sidebeam.catalog import Catalog
 from sidebeam.workers.arguments import opened_bundle, worker_parser
-from sidebeam.workers.process import load, prepare, serve, traced
+from sidebeam.workers.process import Drain, load, prepare, serve, traced
 
 if TYPE_CHECKING:
     from sidebeam.engine import DraftModel
@@ -44,12 +44,13 @@ def _run(args: argparse.Namespace) -> int:
             assert draft is not None
             return await asyncio.get_running_loop().run_in_executor(executor, draft.on, catalog)
 
-        def register(server: grpc.aio.Server, fail: Callable[[], None]) -> None:
+        def register(server: grpc.aio.Server, fail: Callable[[], None]) -> Drain | None:
             if keeper is not None:
                 tasks.add(asyncio.create_task(keeper.run()))
             shelf = None if draft is None else CatalogShelf(bundle, draft.catalog, draft, hold)
             servicer = DraftServicer(draft, shelf, executor, keeper, Identity.on(args.device), WorkLog(tracing))
             draft_pb2_grpc.add_DraftServiceServicer_to_server(servicer, server)  # type: ignore[no-untyped-call]
+            return None
 
         code = serve(args, register)
         if keeper is not None:

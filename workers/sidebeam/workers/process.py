@@ -8,9 +8,9 @@ import gc
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -30,7 +30,10 @@ LIVENESS = "liveness"  # what the front's health service calls the process alone
 
 T = TypeVar("T")
 
-Register = Callable[[grpc.aio.Server, Callable[[], None]], None]
+Drain = Callable[[], Awaitable[None]]
+"""Has what is served beside the gRPC server end in peace."""
+
+Register = Callable[[grpc.aio.Server, Callable[[], None]], Drain | None]
 """Adds a service to a server; the second argument ends the process, for a service that cannot go on."""
 
 
@@ -99,7 +102,7 @@ async def _serve(listen: str, nice: int, register: Register) -> int:
         ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
     )
     server = grpc.aio.server(options=options)
-    register(server, fail)
+    drain = register(server, fail)
     health = await _healthy(server)
     log = structlog.get_logger()
     try:
@@ -113,6 +116,9 @@ async def _serve(listen: str, nice: int, register: Register) -> int:
     log.info("worker_ready", address=listen)
     await stop.wait()
     await health.enter_graceful_shutdown()
+    if drain is not None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(drain(), STOP_GRACE_S)
     await server.stop(STOP_GRACE_S)
     log.info("worker_stopped")
     return 1 if failed else 0

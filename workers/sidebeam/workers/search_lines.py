@@ -7,13 +7,12 @@ import os
 import socket
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import grpc
 import structlog
 
-from sidebeam.line import Line, LineLost
+from sidebeam.line import Line, LineLost, line_path
 from sidebeam.worker.v1 import target_pb2
 
 BACKLOG = 128
@@ -22,8 +21,43 @@ SearchMethod = Callable[[Any, Any], Awaitable[None]]
 """`TargetServicer.Search`: of its context it uses what `LineContext` has."""
 
 
-def listen(path: Path) -> socket.socket | None:
-    """A socket that only the owner may connect to; None, after a word in the log, if there can be none there."""
+class SearchLines:
+    """Listens beside the gRPC server. A line carries one search at a time, and the next one after its result."""
+
+    def __init__(self, listener: socket.socket, search: SearchMethod) -> None:
+        self._listener = listener
+        self._search = search
+        self._sessions: set[_Session] = set()
+
+    async def run(self) -> None:
+        """Take searches until cancelled."""
+        path = self._listener.getsockname()
+        loop = asyncio.get_running_loop()
+        server = await loop.create_unix_server(self._session, sock=self._listener, backlog=BACKLOG)
+        try:
+            await server.serve_forever()
+        finally:
+            os.unlink(path)
+
+    async def drain(self) -> None:
+        """Take no search any more, and return once all have ended."""
+        searching = [session.drain() for session in self._sessions]
+        await asyncio.gather(*searching)
+
+    def _session(self) -> _Session:
+        session = _Session(self._search, self._sessions.discard)
+        self._sessions.add(session)
+        return session
+
+
+def listen(address: str) -> socket.socket | None:
+    """A socket for lines to a worker with that gRPC address, which only the owner may connect to.
+
+    None where there can be none; if the address is a Unix socket's, the log has a word on it.
+    """
+    path = line_path(address)
+    if path is None:
+        return None
     listener = socket.socket(socket.AF_UNIX)
     mask = os.umask(0o177)
     try:
@@ -37,17 +71,6 @@ def listen(path: Path) -> socket.socket | None:
     finally:
         os.umask(mask)
     return listener
-
-
-async def serve_lines(listener: socket.socket, search: SearchMethod) -> None:
-    """Take searches until cancelled. A line carries one search at a time, and the next one after its result."""
-    path = listener.getsockname()
-    loop = asyncio.get_running_loop()
-    server = await loop.create_unix_server(lambda: _Session(search), sock=listener, backlog=BACKLOG)
-    try:
-        await server.serve_forever()
-    finally:
-        os.unlink(path)
 
 
 class _Refused(Exception):
@@ -83,10 +106,13 @@ class LineContext:
 class _Session(Line[target_pb2.SearchRequest]):
     """One connection. Whoever closes it in the middle of a search cancels that."""
 
-    def __init__(self, search: SearchMethod) -> None:
+    def __init__(self, search: SearchMethod, ended: Callable[[_Session], None]) -> None:
         super().__init__(target_pb2.SearchRequest)
         self._search = search
+        self._ended = ended
         self._task: asyncio.Task[None] | None = None
+        self._is_searching = False
+        self._is_last = False  # no search after this one
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """For asyncio."""
@@ -96,17 +122,28 @@ class _Session(Line[target_pb2.SearchRequest]):
     def connection_lost(self, error: Exception | None) -> None:
         """For asyncio."""
         super().connection_lost(error)
+        self._ended(self)
         if self._task is not None:
             self._task.cancel()
 
+    async def drain(self) -> None:
+        """Return once the search under way, if there is one, has ended, and the line with it."""
+        self._is_last = True
+        if not self._is_searching:
+            self.close()
+        elif self._task is not None:
+            await asyncio.wait((self._task,))
+
     async def _serve(self) -> None:
         try:
-            while (first := await self.read()) is not None:
+            while not self._is_last and (first := await self.read()) is not None:
+                self._is_searching = True
                 with suppress(_Refused):
                     await self._search(None, LineContext(self, first))
+                self._is_searching = False
         except LineLost:
             pass
         except Exception:
             structlog.get_logger().exception("search_failed")
         finally:
-            self.close()
+            self.end()

@@ -17,7 +17,7 @@ import grpc
 
 from sidebeam.catalog import Catalog
 from sidebeam.workers.arguments import memory_plan, opened_bundle, worker_parser
-from sidebeam.workers.process import load, prepare, serve, traced
+from sidebeam.workers.process import Drain, load, prepare, serve, traced
 
 if TYPE_CHECKING:
     from sidebeam.workers.target_model import TargetModel
@@ -43,13 +43,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(args: argparse.Namespace) -> int:
     from sidebeam.engine import EngineRunner, Holding
-    from sidebeam.line import line_path
     from sidebeam.search import SearchResult
     from sidebeam.texts import TextResult
     from sidebeam.worker.v1 import target_pb2_grpc
     from sidebeam.workers.catalog_shelf import CatalogShelf
     from sidebeam.workers.identity import Identity
-    from sidebeam.workers.search_lines import listen, serve_lines
+    from sidebeam.workers.search_lines import SearchLines, listen
     from sidebeam.workers.target_servicer import TargetServicer
     from sidebeam.workers.work_log import WorkLog
 
@@ -69,7 +68,7 @@ def _run(args: argparse.Namespace) -> int:
             await runner.between_passes(partial(model.searches.hold, holding))
             return holding
 
-        def register(server: grpc.aio.Server, fail: Callable[[], None]) -> None:
+        def register(server: grpc.aio.Server, fail: Callable[[], None]) -> Drain | None:
             runner.start()
             if desk is not None and desk.shelf is not None:
                 tasks.add(asyncio.create_task(desk.shelf.watch()))
@@ -77,22 +76,15 @@ def _run(args: argparse.Namespace) -> int:
             shelf = None
             if model.searches is not None:
                 shelf = CatalogShelf(model.bundle, model.searches.catalog, model.searches.holding, hold)
-            path = line_path(args.listen)
-            lines = None if path is None else listen(path)
-            servicer = TargetServicer(
-                runner,
-                model,
-                shelf,
-                desk,
-                args.draft_wait_ms / 1000,
-                fail,
-                identity,
-                log,
-                takes_lines=lines is not None,
-            )
+            listener, wait_s = listen(args.listen), args.draft_wait_ms / 1000
+            takes_lines = listener is not None
+            servicer = TargetServicer(runner, model, shelf, desk, wait_s, fail, identity, log, takes_lines=takes_lines)
             target_pb2_grpc.add_TargetServiceServicer_to_server(servicer, server)  # type: ignore[no-untyped-call]
-            if lines is not None:
-                tasks.add(asyncio.create_task(serve_lines(lines, servicer.Search)))
+            if listener is None:
+                return None
+            lines = SearchLines(listener, servicer.Search)
+            tasks.add(asyncio.create_task(lines.run()))
+            return lines.drain
 
         code = serve(args, register)
         runner.close()
