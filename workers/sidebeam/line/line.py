@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Generic, Protocol, Self, TypeVar
 
 LENGTH = struct.Struct("<I")
-MAX_MESSAGE_BYTES = 64 << 20  # as on the workers' gRPC channels
+MAX_MESSAGE_BYTES = 64 << 20  # a million excluded leaves take 4 MB; the front bounds what callers may send
 UNIX = "unix:"
 
 

@@ -20,12 +20,12 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1._async import HealthServicer
 
 from sidebeam.cores import give_way
+from sidebeam.line import MAX_MESSAGE_BYTES
 from sidebeam.logs import configure
 from sidebeam.tracing import Tracing, TracingError, open_tracing
 
 UNFIT = 2  # exit code: bundle, model or flags do not fit; starting again cannot help
 STOP_GRACE_S = 1.0  # the front has drained its requests before it stops a worker
-MAX_MESSAGE_BYTES = 64 << 20  # a million excluded leaves take 4 MB; the front bounds what callers may send
 LIVENESS = "liveness"  # what the front's health service calls the process alone, too
 
 T = TypeVar("T")
@@ -134,15 +134,21 @@ async def _healthy(server: grpc.aio.Server) -> HealthServicer:
 
 
 def _bind(server: grpc.aio.Server, listen: str) -> None:
-    """Only the owner may connect to a Unix socket."""
     if not listen.startswith("unix:"):
         server.add_insecure_port(listen)
         return
     path = Path(listen.removeprefix("unix:"))
+    with own_socket(path):
+        server.add_insecure_port(listen)
+
+
+@contextmanager
+def own_socket(path: Path) -> Iterator[None]:
+    """For the block that binds a Unix socket there: only the owner may connect to it. Raises OSError."""
     path.unlink(missing_ok=True)  # of a process that was killed
     mask = os.umask(0o177)
     try:
-        server.add_insecure_port(listen)
+        yield
     finally:
         os.umask(mask)
 

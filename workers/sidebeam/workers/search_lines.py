@@ -14,6 +14,7 @@ import structlog
 
 from sidebeam.line import Line, LineLost, line_path
 from sidebeam.worker.v1 import target_pb2
+from sidebeam.workers.process import own_socket
 
 BACKLOG = 128
 
@@ -59,17 +60,14 @@ def listen(address: str) -> socket.socket | None:
     if path is None:
         return None
     listener = socket.socket(socket.AF_UNIX)
-    mask = os.umask(0o177)
     try:
-        path.unlink(missing_ok=True)  # of a process that was killed
-        listener.bind(str(path))
+        with own_socket(path):
+            listener.bind(str(path))
         listener.listen(BACKLOG)
     except OSError as error:  # such as for a path that is too long, which without its suffix was not
         structlog.get_logger().warning("no_lines", path=str(path), reason=str(error))
         listener.close()
         return None
-    finally:
-        os.umask(mask)
     return listener
 
 

@@ -8,10 +8,10 @@ from collections.abc import Awaitable, Callable
 import grpc
 import structlog
 
+from sidebeam.line import MAX_MESSAGE_BYTES
 from sidebeam.server.config.config import SupervisionConfig
 from sidebeam.worker.v1 import tree_pb2
 
-MAX_MESSAGE_BYTES = 64 << 20
 PROBE_S = 1.0  # one Describe while a worker starts; it is asked again until it answers
 PAUSE_S = 0.1  # between two of them
 SILENT_S = 0.5  # for an answer that takes no pass: whoever needs longer is sent nothing new while others do not
